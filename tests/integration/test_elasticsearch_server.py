@@ -4,7 +4,8 @@ import socket
 
 import pytest
 from elasticsearch import Elasticsearch
-from tests.elasticsearch_server import ElasticsearchMissing, free_port, java_home, remove_everything, running
+from tests.elasticsearch_distribution import ElasticsearchMissing, java_home
+from tests.elasticsearch_server import free_port, remove_everything, running
 
 
 def test_the_server_answers_as_the_expected_version(es_client: Elasticsearch) -> None:
@@ -39,7 +40,7 @@ def test_a_stopped_server_comes_back_on_its_port_with_its_data_and_is_removed_at
 
 
 def test_a_missing_java_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.elasticsearch_server.LEAST_JAVA", {8: 99})
+    monkeypatch.setattr("tests.elasticsearch_distribution.LEAST_JAVA", {8: 99})
     with pytest.raises(ElasticsearchMissing, match=r"Java 99 or newer is missing.*openjdk-99-jdk-headless"):
         java_home("8.19.16")
 
