@@ -1,0 +1,256 @@
+"""Streams as immutable blocks, and back: what a tick writes before its commit, and what a restart reads by id.
+
+Owns the layout of the blocks that `state.DetectorState` names. A stream that is loaded equals the one that was saved: its
+carry is scored again from the newest checkpoint over the journal, with the models of that time; the source is not read.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.anomaly import Anomaly, Carry, Scores
+from forewarn.blocks import decode, encode
+from forewarn.codec import anomaly_from, anomaly_json, fit_from, fit_parts, key_from, key_json
+from forewarn.detector import DAY, Detector
+from forewarn.ports import StateStore
+from forewarn.registry import NEVER, Registry
+from forewarn.results import ScoreBlock, SeriesRecord
+from forewarn.series import SeriesBatch, SeriesKey, TimeGrid
+from forewarn.state import Checkpoint, DetectorState, Span
+from forewarn.stream import Chunk, Fit, InForce, Rooms, Stream
+
+KEYS_PER_BLOCK: Final = 8192
+ROWS_PER_BLOCK: Final = 1024
+CARRY_BYTES: Final = 4_000_000
+
+Put = Callable[[bytes], str]
+
+
+def save(
+    put: Put, before: DetectorState, stream: Stream, chunks: Sequence[Chunk], days: Sequence[Span]
+) -> tuple[DetectorState, tuple[str, ...]]:
+    """Writes what changed and returns the state that names it, and the journal blocks whose results are to
+    be published.
+
+    `days` are the history blocks that the caller wrote for these chunks.
+    """
+    journal = tuple(Span(chunk.start, chunk.end, (put(_journal(chunk, stream)),)) for chunk in chunks)
+    new = [chunk for chunk in chunks if chunk.carry is not None][-2:]
+    checkpoints = (*before.checkpoints, *(_checkpoint(put, chunk) for chunk in new))[-2:]
+    oldest = checkpoints[0].at if checkpoints else before.origin
+    needed = set(checkpoints[0].slots) if checkpoints else set()
+    fits = [fit for chunk in chunks for fit in chunk.fits if fit.slot >= oldest or fit.slot in needed]
+    models = (
+        *(span for span in before.models if span.start >= oldest or span.start in needed),
+        *(Span(fit.slot, fit.slot, tuple(put(part) for part in _fit_blocks(fit))) for fit in fits),
+    )
+    keep_from = stream.mark - stream.detector.fit_window - DAY
+    return (
+        replace(
+            before,
+            watermark=stream.watermark,
+            mark=stream.mark,
+            keys=tuple(put(block) for block in _key_blocks(stream.registry.keys)),
+            registry=put(_registry_block(stream.registry)),
+            opened=put(encode({"opened": [anomaly_json(anomaly) for anomaly in stream.opened]}, {})),
+            history=tuple(span for span in (*before.history, *days) if span.end > keep_from),
+            journal=tuple(span for span in (*before.journal, *journal) if span.end > oldest),
+            checkpoints=checkpoints,
+            models=models,
+        ),
+        tuple(name for span in journal for name in span.names),
+    )
+
+
+def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Rooms) -> Stream:
+    """The stream that `state` names, as it was when it was saved."""
+    keys = tuple(key_from(key) for name in state.keys for key in decode(store.get_block(name))[0]["keys"])
+    registry = _registry(keys, decode(store.get_block(state.registry))[1]) if state.registry else Registry.empty()
+    fits = [_fit(span, [store.get_block(name) for name in span.names]) for span in state.models]
+    journal = [(span, decode(store.get_block(span.names[0]))[1]["actual"]) for span in state.journal]
+    opened = decode(store.get_block(state.opened))[0]["opened"] if state.opened else []
+    checkpoint = state.checkpoints[-1] if state.checkpoints else None
+    at = checkpoint.at if checkpoint else state.origin
+    carry = _carry(store, checkpoint, keys) if checkpoint else rooms.scorer.start((), at)
+    in_force = InForce((), ())
+    for fit in fits:
+        if fit.slot < at:
+            in_force = in_force.after(fit, carry.keys)
+    for span, values in journal:
+        if span.start >= at:
+            carry, in_force = _replay(span, values, keys, fits, carry, in_force, detector, rooms)
+    tail = tuple(_tail(span, values, keys, detector) for span, values in journal if span.end > state.mark and values.size)
+    return Stream(
+        detector,
+        state.watermark,
+        state.mark,
+        registry,
+        in_force,
+        carry,
+        tuple(anomaly_from(anomaly) for anomaly in opened),
+        tuple(part.between(state.mark, state.watermark) for part in tail),
+        tuple(name for span in state.history for name in span.names),
+    )
+
+
+def results(content: bytes, stream: Stream) -> tuple[ScoreBlock | None, list[tuple[int, Anomaly]], list[SeriesRecord]]:
+    """What a journal block has to publish: scores, changed anomalies, and the records of the series that it touched."""
+    meta, arrays = decode(content)
+    keys = stream.registry.keys[: arrays["actual"].shape[0]]
+    grid = TimeGrid(meta["start"], meta["step"], arrays["actual"].shape[1])
+    scores = Scores(
+        keys,
+        grid,
+        arrays["score"],
+        arrays["direction"],
+        arrays["lower"],
+        arrays["upper"],
+        arrays["reason"],
+        tuple(meta["reasons"]),
+    )
+    block = ScoreBlock(SeriesBatch(keys, grid, arrays["actual"]), arrays["expected"], scores, stream.detector.delay)
+    changes = [(version, anomaly_from(anomaly)) for version, anomaly in meta["changes"]]
+    return (block if keys else None), changes, [record(stream, row) for row in meta["touched"]]
+
+
+def record(stream: Stream, row: int) -> SeriesRecord:
+    """What readers get to know of one series, with its model."""
+    detector, registry, key = stream.detector, stream.registry, stream.registry.keys[row]
+    model, calibration, at = stream.in_force.rows[key]
+    last, fitted = int(registry.last_seen[row]), int(registry.fitted[row])
+    retired = bool(registry.retired(stream.watermark, detector)[row])
+    changed = max(fitted, last + detector.retire_after + detector.step if retired else NEVER)
+    return SeriesRecord(
+        key,
+        detector.nominal(changed),
+        detector.step,
+        detector.unit,
+        detector.owner,
+        detector.timezone,
+        model.status[at],
+        model.engine,
+        fitted,
+        int(registry.first_seen[row]),
+        last,
+        retired,
+        model.take([at]),
+        calibration.take([at]),
+    )
+
+
+def _journal(chunk: Chunk, stream: Stream) -> bytes:
+    """One chunk's values, scores and changes; rows are a prefix of the registry's, NaN before a series joined."""
+    steps, step = chunk.steps, stream.detector.step
+    rows = max((len(part.actual.keys) for part in steps), default=0)
+    size = (chunk.end - chunk.start) // step
+    names = ("actual", "expected", "lower", "upper", "score")
+    arrays: dict[str, NDArray[Any]] = {name: np.full((rows, size), np.nan) for name in names}
+    arrays |= {name: np.zeros((rows, size), np.int8) for name in ("direction", "reason")}
+    for part in steps:
+        first = (part.actual.grid.start - chunk.start) // step
+        where = (slice(0, len(part.actual.keys)), slice(first, first + part.actual.grid.size))
+        arrays["actual"][where], arrays["expected"][where] = part.actual.values, part.forecast.expected
+        for name in ("lower", "upper", "score", "direction", "reason"):
+            arrays[name][where] = getattr(part.scores, name)
+    meta = {
+        "start": chunk.start,
+        "step": step,
+        "reasons": list(steps[-1].scores.reasons) if steps else [],
+        "changes": [[version, anomaly_json(anomaly)] for part in steps for version, anomaly in part.changes],
+        "touched": list(chunk.touched),
+    }
+    return encode(meta, arrays)
+
+
+def _checkpoint(put: Put, chunk: Chunk) -> Checkpoint:
+    carry = chunk.carry
+    if carry is None:
+        raise ValueError("this chunk did not end at a checkpoint")
+    width = sum(array.nbytes for array in carry.arrays.values()) // max(1, len(carry.keys))
+    rows = max(1, CARRY_BYTES // max(1, width))
+    names = tuple(
+        put(encode({"at": carry.at}, {name: array[low : low + rows] for name, array in carry.arrays.items()}))
+        for low in range(0, max(1, len(carry.keys)), rows)
+    )
+    return Checkpoint(chunk.end, names, chunk.slots)
+
+
+def _carry(store: StateStore, checkpoint: Checkpoint, keys: Sequence[SeriesKey]) -> Carry:
+    parts = [decode(store.get_block(name))[1] for name in checkpoint.names]
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    rows = len(next(iter(arrays.values()))) if arrays else 0
+    return Carry(tuple(keys[:rows]), checkpoint.at, arrays)
+
+
+def _replay(
+    span: Span,
+    values: NDArray[np.float64],
+    keys: Sequence[SeriesKey],
+    fits: Sequence[Fit],
+    carry: Carry,
+    in_force: InForce,
+    detector: Detector,
+    rooms: Rooms,
+) -> tuple[Carry, InForce]:
+    """The carry after the journal's span, scored again between the slots of that time."""
+    start = span.start
+    while start < span.end:
+        for fit in (fit for fit in fits if fit.slot == start):
+            known = _prefix(keys, in_force.keys, fit)
+            if len(known) > len(carry.keys):
+                carry = rooms.scorer.extend(carry, known[len(carry.keys) :])
+            in_force = in_force.after(fit, known)
+        end = min([span.end, *(fit.slot for fit in fits if fit.slot > start)])
+        rows, grid = len(in_force.keys), TimeGrid(start, detector.step, (end - start) // detector.step)
+        if rows:
+            first = (start - span.start) // detector.step
+            block = np.ascontiguousarray(values[:rows, first : first + grid.size])
+            forecast = in_force.forecast(rooms.predict, grid)
+            batch = SeriesBatch(in_force.keys, grid, block)
+            _, carry = rooms.scorer.score(batch, forecast, in_force.calibration, carry)
+        start = end
+    return carry, in_force
+
+
+def _prefix(keys: Sequence[SeriesKey], known: Sequence[SeriesKey], fit: Fit) -> tuple[SeriesKey, ...]:
+    """The series that have a model after `fit`: rows join in order, and are fitted when they join."""
+    fitted = {key for model in fit.models for key in model.keys}
+    rows = len(known)
+    while rows < len(keys) and keys[rows] in fitted:
+        rows += 1
+    return tuple(keys[:rows])
+
+
+def _tail(span: Span, values: NDArray[np.float64], keys: Sequence[SeriesKey], detector: Detector) -> SeriesBatch:
+    grid = TimeGrid(span.start, detector.step, values.shape[1])
+    return SeriesBatch(tuple(keys[: values.shape[0]]), grid, values)
+
+
+def _fit_blocks(fit: Fit) -> Iterable[bytes]:
+    for model, calibration in zip(fit.models, fit.calibrations, strict=True):
+        for low in range(0, len(model.keys), ROWS_PER_BLOCK):
+            rows = range(low, min(low + ROWS_PER_BLOCK, len(model.keys)))
+            yield encode(*fit_parts([model.take(rows)], [calibration.take(rows)]))
+
+
+def _fit(span: Span, contents: Iterable[bytes]) -> Fit:
+    parts = [fit_from(*decode(content)) for content in contents]
+    models = tuple(model for part, _ in parts for model in part)
+    return Fit(span.start, models, tuple(calibration for _, part in parts for calibration in part))
+
+
+def _key_blocks(keys: Sequence[SeriesKey]) -> Iterable[bytes]:
+    for low in range(0, len(keys), KEYS_PER_BLOCK):
+        yield encode({"keys": [key_json(key) for key in keys[low : low + KEYS_PER_BLOCK]]}, {})
+
+
+def _registry_block(registry: Registry) -> bytes:
+    names = ("first_seen", "last_seen", "fitted", "full")
+    return encode({}, {name: getattr(registry, name) for name in names})
+
+
+def _registry(keys: tuple[SeriesKey, ...], arrays: dict[str, NDArray[Any]]) -> Registry:
+    return Registry(keys, arrays["first_seen"], arrays["last_seen"], arrays["fitted"], arrays["full"])

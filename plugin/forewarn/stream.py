@@ -1,0 +1,313 @@
+"""One detector's stream through a block of time: complete, fit what is due, predict, score, detect.
+
+Owns: Stream (what a detector carries from tick to tick) and `advance`, which moves it on by one chunk. Computes through
+ports only and never writes: what it made is returned, and `tick.py` commits it. Everything that happens here depends on
+bucket times alone, never on how the time was cut into ticks: one block of twelve buckets equals twelve ticks.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from forewarn.anomaly import Anomaly, Carry, Scores
+from forewarn.detector import Detector
+from forewarn.forecast import FULL_ENGINES, Calibration, Forecast, Model, ModelSpec, assemble
+from forewarn.ports import EpisodeFold, Forecaster, History, MetricSource, Predictor, Scorer
+from forewarn.registry import NEVER, Registry, next_midnight
+from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
+
+CHUNK_CELLS = 100_000
+"""Cells (series x buckets) that are read, scored and journalled at once: a journal block then stays below 5 MB."""
+STOPGAP = "seasonal_median"
+"""The engine for a series that has no model yet while the budget of fits is used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The ports that one detector runs against, and the two pure functions of the history room."""
+
+    source: MetricSource
+    history: History
+    forecaster: Forecaster
+    predict: Predictor
+    scorer: Scorer
+    episodes: EpisodeFold
+    spec: ModelSpec
+    coarsen: Callable[[SeriesBatch, int], SeriesBatch]
+    fill: Callable[[MetricSource, Detector, int, int], Iterator[SeriesBatch]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Models that were fitted at one slot, valid from bucket `slot`, each with its calibration."""
+
+    slot: int
+    models: tuple[Model, ...]
+    calibrations: tuple[Calibration, ...]
+
+    def without(self, keys: frozenset[SeriesKey]) -> "Fit":
+        """The same fit without the series in `keys`."""
+        models, calibrations = [], []
+        for model, calibration in zip(self.models, self.calibrations, strict=True):
+            rows = [row for row, key in enumerate(model.keys) if key not in keys]
+            if len(rows) == len(model.keys):
+                models.append(model)
+                calibrations.append(calibration)
+            elif rows:
+                models.append(model.take(rows))
+                calibrations.append(calibration.take(rows))
+        return Fit(self.slot, tuple(models), tuple(calibrations))
+
+
+@dataclass(frozen=True, eq=False)
+class InForce:
+    """The models that are valid now: exactly one row for every series of `keys`."""
+
+    keys: tuple[SeriesKey, ...]
+    fits: tuple[Fit, ...]
+
+    def after(self, fit: Fit, keys: tuple[SeriesKey, ...]) -> "InForce":
+        """What is in force after `fit`; `keys` are all series that have a model then."""
+        replaced = frozenset(key for model in fit.models for key in model.keys)
+        kept = (old.without(replaced) for old in self.fits)
+        return InForce(keys, (*(old for old in kept if old.models), fit))
+
+    @cached_property
+    def rows(self) -> dict[SeriesKey, tuple[Model, Calibration, int]]:
+        """The model, the calibration and the row in both, of every series."""
+        return {
+            key: (model, calibration, row)
+            for fit in self.fits
+            for model, calibration in zip(fit.models, fit.calibrations, strict=True)
+            for row, key in enumerate(model.keys)
+        }
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration of `keys`, in their order."""
+        parts = [calibration for fit in self.fits for calibration in fit.calibrations]
+        row_of = {key: row for row, key in enumerate(key for part in parts for key in part.keys)}
+        order = np.array([row_of[key] for key in self.keys], np.int64)
+        return Calibration(
+            self.keys,
+            max((part.at for part in parts), default=0),
+            np.concatenate([part.below for part in parts])[order],
+            np.concatenate([part.above for part in parts])[order],
+            np.concatenate([part.sigma for part in parts])[order],
+            {name: np.concatenate([part.arrays[name] for part in parts])[order] for name in parts[0].arrays},
+        )
+
+    def forecast(self, predict: Predictor, grid: TimeGrid) -> Forecast:
+        """The forecast of `keys` on `grid`."""
+        return assemble(self.keys, grid, (predict(model, grid) for fit in self.fits for model in fit.models))
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """What one detector carries from tick to tick, all of it rebuilt from the head's blocks after a restart."""
+
+    detector: Detector
+    watermark: int
+    mark: int
+    """Where history ends and `tail` begins."""
+    registry: Registry
+    in_force: InForce
+    carry: Carry
+    opened: tuple[Anomaly, ...] = ()
+    tail: tuple[SeriesBatch, ...] = ()
+    history: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One sub-block between two slots, with everything that scored it."""
+
+    actual: SeriesBatch
+    forecast: Forecast
+    calibration: Calibration
+    before: Carry
+    scores: Scores
+    changes: tuple[tuple[int, Anomaly], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """What one call of `advance` made. `day` and `carry` are there when it ended at a boundary where both are written."""
+
+    start: int
+    end: int
+    steps: tuple[Step, ...]
+    fits: tuple[Fit, ...]
+    day: SeriesBatch | None = None
+    carry: Carry | None = None
+    slots: tuple[int, ...] = ()
+    """With `carry`: the slots of the fits that were in force."""
+    touched: tuple[int, ...] = ()
+    """Rows whose record changed: fitted, retired, or back."""
+
+
+def begin(detector: Detector, rooms: Rooms, origin: int) -> tuple[Stream, list[SeriesBatch]]:
+    """A stream that will score from bucket `origin`, and the coarse history that its source holds before it, newest first.
+
+    The one time that the source is read for history.
+    """
+    coarse = detector.coarse_step
+    mark = origin // coarse * coarse
+    slices = list(rooms.fill(rooms.source, detector, mark - detector.fit_window, mark))
+    registry = Registry.empty()
+    for part in reversed(slices):
+        registry = registry.observe(part)
+    complete: list[SeriesBatch] = []
+    before = Registry.empty()
+    for part in reversed(slices):
+        seen = before.observe(part)
+        complete.append(SeriesBatch(seen.keys, part.grid, seen.complete(part, before, detector)))
+        before = seen
+    stream = Stream(detector, origin, mark, registry, InForce((), ()), rooms.scorer.start((), origin))
+    return stream, complete[::-1]
+
+
+def advance(stream: Stream, rooms: Rooms, until: int) -> tuple[Stream, Chunk]:
+    """The stream moved on by one chunk towards `until` (a bucket boundary), and what that made.
+
+    A chunk ends at `until`, after CHUNK_CELLS cells, or where history and checkpoint are due. Raises SourceError; the
+    stream that was given is still good then.
+    """
+    detector = stream.detector
+    midnight = next_midnight(stream.watermark, detector.step)
+    columns = max(1, CHUNK_CELLS // max(1, len(stream.registry.keys)))
+    end = min(until, midnight, stream.watermark + columns * detector.step)
+    read = rooms.source.read(detector, TimeGrid.between(stream.watermark, end, detector.step))
+    everyone = stream.registry.observe(read)
+    values = everyone.complete(read, stream.registry, detector)
+    current, steps, fits = stream, [], []
+    while current.watermark < end:
+        current, step, made = _step(current, rooms, read, everyone, values, end)
+        if step is not None:
+            steps.append(step)
+        fits.extend(made)
+    retired = everyone.retired(end, detector)
+    was = np.zeros(len(retired), np.bool_)
+    was[: len(stream.registry.keys)] = stream.registry.retired(stream.watermark, detector)
+    fitted = {current.registry.rows[key] for fit in fits for model in fit.models for key in model.keys}
+    chunk = Chunk(
+        stream.watermark,
+        end,
+        tuple(steps),
+        tuple(fits),
+        touched=tuple(sorted(fitted | set(np.flatnonzero(retired != was).tolist()))),
+    )
+    if end != midnight:
+        return current, chunk
+    cut = end // detector.coarse_step * detector.coarse_step
+    day = _coarse_tail(current, rooms, cut)
+    rest = tuple(part.between(cut, end) for part in current.tail if part.grid.end > cut)
+    return replace(current, mark=cut, tail=rest), replace(
+        chunk, day=day, carry=current.carry, slots=tuple(sorted({fit.slot for fit in current.in_force.fits}))
+    )
+
+
+def _step(
+    stream: Stream, rooms: Rooms, read: SeriesBatch, everyone: Registry, values: Float, end: int
+) -> tuple[Stream, Step | None, list[Fit]]:
+    """One sub-block: from the watermark to the next slot, or to where a series is seen for the first time."""
+    detector, start = stream.detector, stream.watermark
+    registry = stream.registry.observe(read.between(start, start + detector.step))
+    fresh = registry.keys[len(stream.carry.keys) :]
+    carry = rooms.scorer.extend(stream.carry, fresh) if fresh else stream.carry
+    stream = replace(stream, registry=registry, carry=carry)
+    stream, fits, put_off = _fit_due(stream, rooms, start)
+    later = everyone.first_seen[len(registry.keys) :]
+    stops = [end, *later[:1].tolist()]
+    if put_off:
+        stops.append(start + detector.step)
+    stops.extend(_slots_ahead(stream, read, start))
+    stop = max(start + detector.step, min(stops))
+    grid = TimeGrid(start, detector.step, (stop - start) // detector.step)
+    registry = stream.registry.observe(read.between(start + detector.step, stop))
+    if not registry.keys:
+        return replace(stream, registry=registry, watermark=stop), None, fits
+    first = read.grid.index(start)
+    block = np.ascontiguousarray(values[: len(registry.keys), first : first + grid.size])
+    actual = SeriesBatch(registry.keys, grid, block)
+    forecast = stream.in_force.forecast(rooms.predict, grid)
+    calibration = stream.in_force.calibration
+    scores, after = rooms.scorer.score(actual, forecast, calibration, stream.carry)
+    opened, changes = rooms.episodes.fold(stream.opened, actual, forecast, scores, detector.delay)
+    step = Step(actual, forecast, calibration, stream.carry, scores, changes)
+    moved = replace(stream, registry=registry, carry=after, opened=opened, tail=(*stream.tail, actual), watermark=stop)
+    return moved, step, fits
+
+
+def _slots_ahead(stream: Stream, read: SeriesBatch, start: int) -> list[int]:
+    """The next slot of a series that is alive, and where a retired one is seen again, as far as there are any."""
+    registry = stream.registry
+    retired = registry.retired(start, stream.detector)
+    slots = registry.next_slots(stream.detector)[~retired]
+    stops = [int(slots.min())] if slots.size else []
+    if retired.any():
+        gone = frozenset(registry.keys[row] for row in np.flatnonzero(retired))
+        ahead = read.between(start + stream.detector.step, read.grid.end)
+        back = ~np.isnan(ahead.values[[key in gone for key in ahead.keys]])
+        stops.extend(ahead.grid.times()[back.any(axis=0)][:1].tolist())
+    return stops
+
+
+def _fit_due(stream: Stream, rooms: Rooms, at: int) -> tuple[Stream, list[Fit], bool]:
+    """Fits the series whose slot has come, the longest overdue first, within the budget; says whether any were put off."""
+    detector, registry = stream.detector, stream.registry
+    slots = registry.next_slots(detector)
+    due = np.flatnonzero((slots <= at) & ~(registry.retired(at, detector) & (registry.fitted != NEVER)))
+    if not due.size:
+        return stream, [], False
+    due = due[np.lexsort((due, slots[due]))]
+    now, later = due[: detector.fits_per_tick], due[detector.fits_per_tick :]
+    fits = []
+    stream, fit = _fit(stream, rooms, now.tolist(), at, rooms.spec)
+    fits.append(fit)
+    unmodelled = later[registry.fitted[later] == NEVER]
+    if unmodelled.size:
+        stream, fit = _fit(stream, rooms, unmodelled.tolist(), at, replace(rooms.spec, engine=STOPGAP))
+        fits.append(fit)
+    return stream, fits, bool(later.size)
+
+
+def _fit(stream: Stream, rooms: Rooms, rows: Sequence[int], at: int, spec: ModelSpec) -> tuple[Stream, Fit]:
+    detector = stream.detector
+    keys = [stream.registry.keys[row] for row in rows]
+    coarse = detector.coarse_step
+    end = at // coarse * coarse
+    grid = TimeGrid.between(end - detector.fit_window, end, coarse)
+    past = rooms.history.read(stream.history, keys, grid)
+    recent = _coarse_tail(stream, rooms, end).take(keys)
+    values = past.values.copy()
+    first = grid.index(recent.grid.start)
+    width = min(recent.grid.size, grid.size)
+    if width:
+        values[:, max(first, 0) : first + recent.grid.size] = recent.values[:, recent.grid.size - width :]
+    models = rooms.forecaster.fit(SeriesBatch(tuple(keys), grid, values), spec)
+    row_of = stream.registry.rows
+    calibrations = tuple(
+        rooms.scorer.calibrate(stream.carry, [row_of[key] for key in model.keys], model, at) for model in models
+    )
+    fit = Fit(at, models, calibrations)
+    fitted = [row_of[key] for model in models for key in model.keys]
+    full = [model.engine in FULL_ENGINES for model in models for _ in model.keys]
+    registry = stream.registry.with_fits(fitted, at, full)
+    in_force = stream.in_force.after(fit, registry.keys)
+    return replace(stream, registry=registry, in_force=in_force), fit
+
+
+def _coarse_tail(stream: Stream, rooms: Rooms, end: int) -> SeriesBatch:
+    """What was scored since `mark`, coarsely, up to `end` (a multiple of the coarse step)."""
+    step = stream.detector.step
+    keys = stream.registry.keys
+    grid = TimeGrid(stream.mark, step, max(0, (end - stream.mark) // step))
+    values = np.full((len(keys), grid.size), np.nan)
+    for part in stream.tail:
+        clipped = part.between(stream.mark, end)
+        first = grid.index(clipped.grid.start)
+        values[: len(clipped.keys), first : first + clipped.grid.size] = clipped.values
+    return rooms.coarsen(SeriesBatch(keys, grid, values), stream.detector.coarse_step)
