@@ -1,6 +1,6 @@
 """How to reach an Elasticsearch: addresses, credentials, certificates, patience.
 
-Owns: ElasticSettings. Values only; `config` makes it, `elastic.py` alone turns it into a client. Credentials never show in its repr.
+Owns: ElasticSettings. Values only; `config` makes it, `elastic.py` alone turns it into a client. Its repr shows no secrets.
 """
 
 from dataclasses import dataclass, field

@@ -1,0 +1,234 @@
+"""The settings: every one declared once, with its type, its default and its help.
+
+Owns: the sections of the file. What settings mean together is decided in `meaning.py`. Defaults of a detector and of the
+connection are those of their nouns.
+"""
+
+# ruff: noqa: RUF009 - `setting` makes a dataclass field, and the sections given as defaults are frozen
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from forewarn.config.document import FromEnvironment
+from forewarn.config.kinds import (
+    FILE,
+    SECRET,
+    SWITCH,
+    TEXT,
+    Kind,
+    Place,
+    duration,
+    integer,
+    list_of,
+    map_of,
+    nested,
+    one_of,
+    read_section,
+    setting,
+)
+from forewarn.config.units import Quantity
+from forewarn.config.values import (
+    BUCKET,
+    COUNTRY,
+    FINGERPRINT,
+    FUNCTION,
+    HEADER,
+    HEADER_NAME,
+    HOST,
+    INDEX,
+    LISTEN,
+    NAME,
+    PREFIX,
+    QUANTITY,
+    QUERY,
+    SHARE,
+    STORE,
+    TIMEZONE,
+    URL,
+)
+from forewarn.connection import ElasticSettings
+from forewarn.detector import DAY, MINUTE, Detector
+
+SECOND: Final = 1000
+ENGINES: Final = ("auto", "batch", "stan", "seasonal_median", "rolling_median")
+_DETECTOR: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(Detector)}
+_ELASTIC: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(ElasticSettings)}
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticsearchSection:
+    """`elasticsearch:` - the cluster that is read, and written when it is the store."""
+
+    hosts: tuple[str, ...] = setting(list_of(HOST, 1), "Nodes of the cluster.")
+    api_key: str | None = setting(SECRET, "API key, in its encoded form. Instead of a user name.", _ELASTIC["api_key"])
+    username: str | None = setting(TEXT, "User name, together with `password`.", _ELASTIC["username"])
+    password: str | None = setting(SECRET, "Password of `username`.", _ELASTIC["password"])
+    ca_certs: str | None = setting(FILE, "Certificates of the authority that signed the cluster's.", _ELASTIC["ca_certs"])
+    verify_certs: bool = setting(SWITCH, "Whether the cluster's certificate must be valid.", _ELASTIC["verify_certs"])
+    fingerprint: str | None = setting(FINGERPRINT, "SHA-256 of the cluster's own certificate.", _ELASTIC["fingerprint"])
+    request_timeout: int = setting(
+        duration(SECOND, 60 * MINUTE), "How long a request may take before it counts as failed.", _ELASTIC["request_timeout"]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSection:
+    """`store:` - where results and state live."""
+
+    at: str = setting(STORE, "The cluster of `elasticsearch`, or a file (embedded, relative to this file).", "elasticsearch")
+    prefix: str = setting(PREFIX, "What the names of the indices begin with.", "forewarn")
+    partition: str = setting(one_of("month", "day"), "What one dated index holds. Fixed when the store is created.", "month")
+    retention: int | None = setting(duration(DAY), "How long scores and anomalies are kept; none = for good.", None)
+
+
+@dataclass(frozen=True, slots=True)
+class MinDeviationSection:
+    """`min_deviation:` - deviations that nobody would care about."""
+
+    absolute: Quantity | None = setting(QUANTITY, "The least distance from the expected value.", None)
+    relative: float = setting(SHARE, "The least distance, as a share of the expected value.", 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdSection:
+    """`threshold:` - limits that a forecast should not cross."""
+
+    above: Quantity | None = setting(QUANTITY, "The upper limit. Units are converted to `unit`.", None)
+    below: Quantity | None = setting(QUANTITY, "The lower limit. Units are converted to `unit`.", None)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSection:
+    """One item of `detectors:`."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "sensitivity": "it will calibrate alarms to an alert budget",
+        "revise_within": "it will say how late data may come",
+    }
+
+    name: str = setting(NAME, "What the detector is called; unique.")
+    function: str = setting(FUNCTION, "What is computed over the documents of a bucket. `rate` is per second.")
+    index: str | None = setting(INDEX, "Where the documents are in Elasticsearch. Exactly one of `index` and `path`.", None)
+    path: str | None = setting(FILE, "Files instead: CSV, NDJSON or Parquet; may hold wildcards.", None)
+    query: str | Mapping[str, Any] | None = setting(QUERY, "Which documents; all, if not given.", None)
+    time_field: str = setting(TEXT, "The field with the time of a document.", "@timestamp")
+    field: str | None = setting(TEXT, "The field that `function` is computed of; not for count, rate and ratio.", None)
+    of: str | Mapping[str, Any] | None = setting(QUERY, "For `ratio`: the documents whose share is computed.", None)
+    split_by: tuple[str, ...] = setting(
+        list_of(TEXT, 0, 3), "Fields that split the documents into series of their own.", _DETECTOR["split_by"]
+    )
+    bucket: int = setting(BUCKET, "The length of a bucket; divides a day evenly.", _DETECTOR["step"])
+    query_delay: int = setting(duration(0, DAY), "How long after its end a bucket is read.", _DETECTOR["delay"])
+    timezone: str = setting(TIMEZONE, "Where days and weeks begin for what is measured.", _DETECTOR["timezone"])
+    direction: str = setting(one_of("above", "below", "both"), "Which side is anomalous.", _DETECTOR["direction"])
+    min_deviation: MinDeviationSection = setting(
+        nested(MinDeviationSection), "Smaller deviations are never anomalous.", MinDeviationSection()
+    )
+    threshold: ThresholdSection = setting(
+        nested(ThresholdSection), "Limits to warn of before they are crossed.", ThresholdSection()
+    )
+    unit: str = setting(TEXT, "The unit of the values, such as us, ms, B or %.", _DETECTOR["unit"])
+    owner: str = setting(TEXT, "Who is concerned.", _DETECTOR["owner"])
+    holidays: tuple[str, ...] | None = setting(
+        list_of(COUNTRY), "Countries whose public holidays are unlike other days; none = those of `calendars`.", None
+    )
+    engine: str = setting(
+        one_of(*ENGINES), "How forecasts are fitted; `auto` takes the fastest that fits.", _DETECTOR["engine"]
+    )
+    fit_every: int = setting(duration(MINUTE, 28 * DAY), "How often a series is fitted anew.", _DETECTOR["fit_every"])
+    fit_window: int = setting(duration(DAY, 3650 * DAY), "How much history a fit sees.", _DETECTOR["fit_window"])
+    fits_per_tick: int = setting(
+        integer(1, 1_000_000), "How many series are fitted in one tick at most.", _DETECTOR["fits_per_tick"]
+    )
+    warm_up: int = setting(
+        duration(0, 3650 * DAY),
+        "How much of the past is scored, without telling anybody, on the first start.",
+        _DETECTOR["warm_up"],
+    )
+    retire_after: int = setting(
+        duration(MINUTE, 3650 * DAY), "How long a series may be silent before it is retired.", _DETECTOR["retire_after"]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarsSection:
+    """`calendars:` - days unlike others."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "events": "recurring events by RRULE",
+        "maintenance": "windows that mask learning and silence alerts",
+    }
+
+    holidays: tuple[str, ...] = setting(
+        list_of(COUNTRY), "Public holidays of these countries, for every detector without its own.", ()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSection:
+    """One target under `notify:`."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "min_severity": "from which severity a target is told",
+        "owners": "for which owners",
+        "hours": "at which hours",
+    }
+
+    type: str = setting(
+        one_of("log", "webhook", reserved={"mail": "e-mail", "chat": "chat", "slack": "chat", "alertmanager": "Alertmanager"}),
+        "A line in the log, or a POST of JSON.",
+    )
+    url: str | None = setting(URL, "Where a webhook posts to.", None)
+    headers: tuple[tuple[str, str], ...] = setting(map_of(HEADER, HEADER_NAME), "Headers that a webhook adds.", ())
+    timeout: int = setting(duration(100, 5 * MINUTE), "How long a webhook may take.", 10 * SECOND)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasourceSection:
+    """`datasource:` - what Grafana talks to."""
+
+    listen: tuple[str, int] = setting(LISTEN, "Address and port to listen on; port 0 is any free one.", ("127.0.0.1", 8080))
+    tokens: tuple[str, ...] = setting(
+        list_of(SECRET), "Bearer tokens. Without tokens and users everybody is let in, on a loopback address only.", ()
+    )
+    users: tuple[tuple[str, str], ...] = setting(map_of(SECRET, NAME), "Users and their passwords, for basic auth.", ())
+    max_range: int = setting(duration(MINUTE, 3650 * DAY), "The longest time range of one request.", 31 * DAY)
+    max_points: int = setting(integer(1, 10_000_000), "The most rows that one request is answered with.", 50_000)
+    max_buckets: int = setting(integer(1, 100_000_000), "The most stored buckets that one request reads.", 250_000)
+    max_annotations: int = setting(integer(1, 10_000), "The most annotations that one request is answered with.", 500)
+    max_ahead: int = setting(duration(0, 365 * DAY), "How far beyond the last tick forecasts are given.", 7 * DAY)
+    cache_for: int = setting(duration(0, 60 * MINUTE), "How long an answer may be repeated; 0s = never.", 5 * SECOND)
+    stale_after: int = setting(
+        duration(MINUTE, 7 * DAY),
+        "How far the last tick may lie behind before the state for alert rules is refused.",
+        60 * MINUTE,
+    )
+    public_url: str = setting(URL, "Where people reach the datasource, for links.", "")
+
+
+def _read_detector(value: Any, place: Place) -> DetectorSection:
+    name = value.get("name") if isinstance(value, dict) else None
+    known = isinstance(name, str) and not isinstance(name, FromEnvironment)
+    return read_section(DetectorSection, value, dataclasses.replace(place, about=f"detector {name}") if known else place)
+
+
+@dataclass(frozen=True, slots=True)
+class TopSection:
+    """The file."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {"logs": "mining of log patterns"}
+
+    detectors: tuple[DetectorSection, ...] = setting(
+        list_of(Kind("mapping", _read_detector, section=DetectorSection), 1), "What is watched."
+    )
+    elasticsearch: ElasticsearchSection | None = setting(
+        nested(ElasticsearchSection), "The cluster; needed for `index` and for `store: elasticsearch`.", None
+    )
+    store: StoreSection = setting(nested(StoreSection, "at"), "Where results and state live.", StoreSection())
+    calendars: CalendarsSection = setting(nested(CalendarsSection), "Days unlike others.", CalendarsSection())
+    notify: tuple[tuple[str, TargetSection], ...] = setting(
+        map_of(nested(TargetSection), NAME), "Who is told, by a name for each.", ()
+    )
+    datasource: DatasourceSection = setting(nested(DatasourceSection), "What Grafana talks to.", DatasourceSection())

@@ -1,0 +1,147 @@
+"""Kinds of value that a particular setting has: addresses, secrets in headers, functions, time zones, quantities.
+
+Owns: the constants in capitals, each a `Kind`. Which setting takes which is declared in `sections.py`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from forewarn.config.document import FromEnvironment
+from forewarn.config.kinds import SECRET, TEXT, Kind, Place, duration, finite, nearest, shown, text_matching
+from forewarn.config.units import Quantity, parse_quantity
+from forewarn.detector import DAY, FUNCTIONS, percentile_of
+
+_GIVES_ITSELF_AWAY: Final = re.compile(r"auth|token|secret|key|cookie|password|credential", re.IGNORECASE)
+
+NAME: Final = text_matching(
+    "name of letters, digits, '.', '_' and '-', at most 100",
+    lambda text: bool(re.fullmatch(r"\w[\w.-]{0,99}", text, re.ASCII)),
+)
+
+
+def _web_address(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable and not parts.fragment and not re.search(r"\s", text) else None
+
+
+def _read_host(value: Any, place: Place) -> str:
+    parts = _web_address(str(value).strip()) if isinstance(value, str) else None
+    if parts is not None and (parts.username is not None or parts.password is not None):
+        raise place.refuse("expected an address without a user name and password; they are settings of their own")
+    if parts is None or parts.port is None or parts.query:
+        raise place.refuse("expected an address with its port, such as http://localhost:9200")
+    return str(value).strip().rstrip("/")
+
+
+def _read_url(value: Any, place: Place) -> str:
+    parts = _web_address(str(value).strip()) if isinstance(value, str) else None
+    if parts is None or parts.username is not None or parts.password is not None:
+        raise place.refuse("expected an address such as https://host/path, without a user name and password")
+    return str(value).strip()
+
+
+def _read_header(value: Any, place: Place) -> str:
+    name = place.path.partition(".headers.")[2]
+    secret = isinstance(value, dict | FromEnvironment) or _GIVES_ITSELF_AWAY.search(name)
+    text = str((SECRET if secret else TEXT).read(value, place))
+    if re.search(r"[^\x20-\x7e\t]", text):
+        raise place.refuse("expected a header of printable ASCII on one line")
+    return text
+
+
+def _read_listen(value: Any, place: Place) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", str(value)) if isinstance(value, str) else None
+    if match is None or int(match.group(3)) > 65_535:
+        raise place.expected('an address and a port, such as "127.0.0.1:8080" or "[::1]:8080"', value)
+    return match.group(1) or match.group(2), int(match.group(3))
+
+
+def _show_listen(value: tuple[str, int]) -> str:
+    return f"[{value[0]}]:{value[1]}" if ":" in value[0] else f"{value[0]}:{value[1]}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def _read_query(value: Any, place: Place) -> str | Mapping[str, Any]:
+    if not isinstance(value, str | dict) or not value or not _plain(value):
+        raise place.expected("a Lucene query string or a mapping in Elasticsearch's query DSL", value)
+    plain: str | Mapping[str, Any] = _plain(value)
+    return plain
+
+
+def _read_function(value: Any, place: Place) -> str:
+    if isinstance(value, str) and (str(value) in FUNCTIONS or percentile_of(str(value)) is not None):
+        return str(value)
+    if isinstance(value, str) and re.fullmatch(r"p-?\d+(\.\d+)?", str(value)):
+        raise place.expected("a percentile above p0 and below p100", value)
+    hint = nearest(str(value), FUNCTIONS) if isinstance(value, str) else ""
+    raise place.refuse(f"expected one of {', '.join(FUNCTIONS)} or pNN, got {shown(value)}{hint}")
+
+
+def _read_timezone(value: Any, place: Place) -> str:
+    if not isinstance(value, str):
+        raise place.expected("a time zone such as Europe/Berlin", value)
+    try:
+        return ZoneInfo(str(value)).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        hint = nearest(str(value), available_timezones())
+        raise place.refuse(f"expected a time zone such as Europe/Berlin, got {shown(value)}{hint}") from None
+
+
+def _read_quantity(value: Any, place: Place) -> Quantity:
+    number = finite(value)
+    if number is not None:
+        return Quantity(number)
+    try:
+        return parse_quantity(str(value) if isinstance(value, str) else "")
+    except ValueError:
+        raise place.expected("a number, or a number with its unit such as 2s, 1.5GiB or 90%", value) from None
+
+
+def _read_share(value: Any, place: Place) -> float:
+    quantity = _read_quantity(value, place) if finite(value) is not None or isinstance(value, str) else Quantity(-1)
+    share = quantity.number / 100 if quantity.unit == "%" else quantity.number
+    if quantity.unit not in ("", "%") or share < 0 or (not quantity.unit and share > 1):
+        raise place.expected("a share such as 10% or 0.1 (above 1 only in percent, as in 150%)", value)
+    return share
+
+
+BUCKET: Final = duration(1000, DAY)
+COUNTRY: Final = text_matching(
+    "country code such as DE, or DE-BY for a part of it",
+    lambda text: bool(re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", text)),
+)
+FUNCTION: Final = Kind("count, rate, avg, sum, min, max, median, pNN, cardinality or ratio", _read_function)
+HEADER: Final = Kind("text, or secret: ${NAME} or {file: path}", _read_header)
+HEADER_NAME: Final = text_matching("name of a header", lambda text: bool(re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", text, re.ASCII)))
+HOST: Final = Kind("http(s)://host:port", _read_host)
+LISTEN: Final = Kind("host:port", _read_listen, _show_listen)
+PREFIX: Final = text_matching(
+    "lower-case letters, digits and '-', at most 50", lambda text: bool(re.fullmatch(r"[a-z][a-z0-9-]{0,49}", text))
+)
+QUANTITY: Final = Kind("number, or text with a unit", _read_quantity)
+QUERY: Final = Kind("Lucene query string, or mapping (query DSL)", _read_query)
+SHARE: Final = Kind("share: 10% or 0.1", _read_share, lambda value: f"{value:g}")
+STORE: Final = text_matching(
+    "elasticsearch or sqlite:///path",
+    lambda text: text == "elasticsearch" or bool(re.fullmatch(r"sqlite:///[^?#]*[^?#/]", text)),
+)
+TIMEZONE: Final = Kind("time zone of the IANA database", _read_timezone)
+URL: Final = Kind("http(s) address; ${NAME} where it is a secret", _read_url)
+INDEX: Final = text_matching("index, alias, data stream, or a pattern of them", lambda text: not re.search(r"\s", text))
+FINGERPRINT: Final = text_matching(
+    "64 hexadecimal digits, with or without colons", lambda text: bool(re.fullmatch(r"[0-9A-Fa-f]{64}", text.replace(":", "")))
+)
