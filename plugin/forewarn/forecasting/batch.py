@@ -1,0 +1,205 @@
+"""The engine "batch": Prophet's posterior mode for thousands of series per call, NumPy only.
+
+Owns: which series share a time grid, the order of the passes over them, and the rows of the models. The mathematics is in
+`batch_statistics`, `batch_lasso` and `batch_solver`; what makes a fit robust is in `batch_robust` and `batch_profile`.
+Must not read clocks, sources or stores. BLAS threads are the caller's: one thread per process is fastest.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.forecast import CONSTANT, NO_DATA, NOT_CONVERGED, OK, TOO_SHORT, Model, ModelSpec
+from forewarn.forecasting.batch_solver import Solution, solve
+from forewarn.forecasting.batch_statistics import Basis, Statistics, statistics
+from forewarn.forecasting.design_matrix import (
+    changepoint_rows,
+    holiday_years,
+    instants,
+    layout_for,
+    prior_scales,
+    seasonal_columns,
+    seasonalities_for,
+)
+from forewarn.forecasting.public_holidays import holiday_days
+from forewarn.series import Float, SeriesBatch, TimeGrid
+
+Index = NDArray[np.int64]
+
+_CHUNK_VALUES: Final = 1 << 22
+"""Values fitted at once (32 MB): the working memory of a fit is a few times this, however many series there are."""
+_PARTS: Final = 28
+"""Parts of the window to which the first and last value of a series are rounded outward: series of one part share a grid."""
+WHY: Final = "linear or flat growth with additive terms: the posterior mode of all series at once"
+
+
+def applies(spec: ModelSpec) -> str | None:
+    """None if the batch engine can fit `spec`, else why it cannot."""
+    if spec.growth not in {"linear", "flat"}:
+        return f"growth {spec.growth!r} has no convex form"
+    if spec.scaling not in {"minmax", "absmax"}:
+        return f"scaling {spec.scaling!r} is not known"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Series (rows of the history) that share buckets [first, last) of its grid and their seasonalities."""
+
+    first: int
+    last: int
+    covered: int
+    rows: Index
+
+
+class BatchEngine:
+    """Fits linear and flat growth with additive seasonalities and holidays; holds no state."""
+
+    name = "batch"
+
+    def fit(self, history: SeriesBatch, spec: ModelSpec) -> tuple[Model, ...]:
+        """See `ports.Forecaster.fit`; one model per set of seasonalities that the series have data for.
+
+        Raises ValueError for +-inf in the history and for a specification that `applies` refuses.
+        """
+        why = applies(spec)
+        if why is not None:
+            raise ValueError(f"the batch engine does not apply: {why}")
+        if not history.keys:
+            return ()
+        holidays = holiday_days(spec.holidays, *holiday_years(history.grid)) if spec.holidays else ()
+        by_layout: dict[str, list[_Part]] = {}
+        for part in _parts(history):
+            by_layout.setdefault(repr(seasonalities_for(part.covered, history.grid.step)), []).append(part)
+        models = []
+        for parts in by_layout.values():
+            layout = layout_for(spec, parts[0].covered, history.grid, holidays, WHY)
+            models.append(_fit_layout(history, spec, layout, parts))
+        return tuple(models)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _chunks(rows: Index, T: int) -> Iterator[Index]:
+    size = max(16, _CHUNK_VALUES // max(1, T))
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
+
+
+def _parts(history: SeriesBatch) -> list[_Part]:
+    """All rows of the history, grouped by the part of the grid that their values span and by their seasonalities."""
+    S, T = history.values.shape
+    first, last = np.zeros(S, dtype=np.int64), np.full(S, T, dtype=np.int64)
+    for rows in _chunks(np.arange(S), T):
+        with np.errstate(invalid="ignore", over="ignore"):
+            odd = rows[~np.isfinite(history.values[rows].sum(axis=1))]
+        values = history.values[odd]
+        if np.isinf(values).any():
+            raise ValueError("the history holds an infinite value")
+        observed = ~np.isnan(values)
+        some = observed.any(axis=1)
+        first[odd] = np.where(some, observed.argmax(axis=1), 0)
+        last[odd] = np.where(some, T - observed[:, ::-1].argmax(axis=1), 0)
+    step = history.grid.step
+    covered = np.maximum(last - 1 - first, 0) * step
+    width = max(1, -(-T // _PARTS))
+    low = first // width * width
+    high = np.minimum(-(-last // width) * width, T)
+    # What matters of `covered` is which seasonalities it supports.
+    names = {int(c): len(seasonalities_for(int(c), step)) for c in np.unique(covered)}
+    kind = np.array([names[int(c)] for c in covered])
+    distinct, number = np.unique(np.stack([kind, low, high], axis=1), axis=0, return_inverse=True)
+    found = []
+    for i, (_, begin, end) in enumerate(distinct.tolist()):
+        rows = np.flatnonzero(number.reshape(-1) == i)
+        found.append(_Part(begin, max(end, begin + 1), int(covered[rows].max()), rows))
+    return found
+
+
+def _fit_layout(history: SeriesBatch, spec: ModelSpec, layout: Mapping[str, Any], parts: list[_Part]) -> Model:
+    """One model of all series in `parts`, which have one layout but not one grid."""
+    rows = np.concatenate([part.rows for part in parts])
+    fitted = [_fit_part(history, spec, layout, part) for part in parts]
+    D = max(f["delta"].shape[1] for f, _ in fitted)
+    arrays = {
+        name: np.concatenate([_widen(f[name], D, fill) if fill is not None else f[name] for f, _ in fitted])
+        for name, fill in _FILL.items()
+    }
+    status = [s for _, part_status in fitted for s in part_status]
+    order = np.argsort(rows, kind="stable")
+    return Model(
+        "batch",
+        tuple(history.keys[row] for row in rows[order].tolist()),
+        (history.grid.start, history.grid.end),
+        history.grid.step,
+        layout,
+        {name: array[order] for name, array in arrays.items()},
+        tuple(status[i] for i in order.tolist()),
+    )
+
+
+_FILL: Final[Mapping[str, float | None]] = {
+    "k": None, "m": None, "changepoints": np.nan, "delta": 0.0, "beta": None, "sigma_obs": None, "y_floor": None,
+    "y_scale": None, "t_start": None, "t_scale": None, "history_end": None,
+}  # fmt: skip
+"""The arrays of a model, and what pads those that have one column per changepoint."""
+
+
+def _widen(array: Float, D: int, fill: float) -> Float:
+    return np.pad(array, ((0, 0), (0, D - array.shape[1])), constant_values=fill)
+
+
+def _fit_part(
+    history: SeriesBatch, spec: ModelSpec, layout: Mapping[str, Any], part: _Part
+) -> tuple[dict[str, Float], list[str]]:
+    """The arrays and statuses of the rows of one part, in their order."""
+    whole = history.grid
+    grid = TimeGrid(whole.start + part.first * whole.step, whole.step, part.last - part.first)
+    at = instants(grid)
+    t_scale = float(at[-1] - at[0]) or 1.0
+    t = (at - at[0]) / t_scale
+    X = seasonal_columns(at, layout)
+    linear = spec.growth == "linear"
+    places = changepoint_rows(grid.size, spec.n_changepoints) if linear else np.zeros(0, dtype=np.int64)
+    s = t[places]
+    basis = Basis.of(t if linear else None, X, s, prior_scales(layout, spec), spec.changepoint_prior_scale)
+    S, R, D = len(part.rows), basis.R, basis.D
+    out = {
+        "k": np.zeros(S), "m": np.full(S, np.nan), "changepoints": np.tile(at[places], (S, 1)), "delta": np.zeros((S, D)),
+        "beta": np.zeros((S, X.shape[1])), "sigma_obs": np.full(S, np.nan), "y_floor": np.zeros(S), "y_scale": np.ones(S),
+        "t_start": np.full(S, at[0]), "t_scale": np.full(S, t_scale), "history_end": np.full(S, at[-1]),
+    }  # fmt: skip
+    status = np.full(S, OK, dtype="U16")
+    for chunk in _chunks(np.arange(S), grid.size):
+        values = history.values[part.rows[chunk], part.first : part.last]
+        gaps = np.isnan(values).any(axis=1)
+        for holed, group in ((False, np.flatnonzero(~gaps)), (True, np.flatnonzero(gaps))):
+            if not len(group):
+                continue
+            found = statistics(values[group], basis, spec.scaling)
+            solution = solve(basis, found)
+            to = chunk[group]
+            theta = solution.theta
+            out["m"][to] = theta[:, 0]
+            if linear:
+                out["k"][to] = theta[:, 1]
+            out["beta"][to], out["delta"][to] = theta[:, R - X.shape[1] : R], theta[:, R:]
+            out["sigma_obs"][to] = np.sqrt(solution.v)
+            out["y_floor"][to], out["y_scale"][to] = found.floor, found.scale
+            if holed:
+                observed = ~np.isnan(values[group])
+                out["history_end"][to] = at[grid.size - 1 - observed[:, ::-1].argmax(axis=1)]
+            status[to] = _status(found, solution)
+    out["m"][(status == NO_DATA) | (status == NOT_CONVERGED)] = np.nan
+    return out, status.tolist()
+
+
+def _status(found: Statistics, solution: Solution) -> NDArray[np.str_]:
+    """What each row is worth, [n]."""
+    return np.select(
+        [found.n == 0, found.n < 2, ~found.usable, ~solution.converged], [NO_DATA, TOO_SHORT, CONSTANT, NOT_CONVERGED], OK
+    )
