@@ -1,0 +1,81 @@
+"""How long the memories of scoring are, in buckets and in hours, for one bucket length.
+
+Owns: Rhythm, the one place where "the last twenty points" meets "the last six hours". Must not hold state: a rhythm is a
+function of the detector's step alone, so that the same carry means the same wherever it is read.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from forewarn.detector import DAY, HOUR, MINUTE
+
+MEMORY_DAYS: Final = 14
+"""Days that the scale of a time of day is remembered."""
+MEMORY_BLOCKS: Final = 56
+"""Blocks that levels are remembered: 14 days of six hours."""
+LEVEL_POINTS: Final = 500.0
+"""A level is what a normal block of so many points passes every second time: once per 720 points on average."""
+
+_SLOTS: Final = tuple(HOUR * hours for hours in (1, 2, 3, 4, 6, 8, 12, 24))
+_BLOCKS: Final = tuple(HOUR * hours for hours in (6, 8, 12, 24))
+_MOST_IN_SLOT: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Lengths for one step. Slots make up blocks, blocks make up cycles; all three lie on absolute UTC time."""
+
+    step: int
+    reference: int
+    """Points of the local reference (odd, so that a median is one of them)."""
+    sustained: int
+    """Points of one side that make sustained evidence."""
+    quiet: int
+    """Quiet points that end a run."""
+    settle: int
+    """Points after a start that never alarm by themselves."""
+    gap: int
+    """Missing buckets that make a gap; after one, points settle anew."""
+    slot: int
+    """Milliseconds of a slot: half an hour, or one bucket if that is longer."""
+    block: int
+    """Milliseconds of a block: six hours, or 24 buckets (at most a cycle) if that is longer."""
+    cycle: int
+    """Milliseconds of a cycle: a day, or one bucket if that is longer."""
+    thin: int
+    """Every how many-th bucket of a slot is remembered until the slot ends."""
+
+    @classmethod
+    def of(cls, step: int) -> "Rhythm":
+        """The lengths for buckets of `step` ms."""
+        cycle = -(-step // DAY) * DAY
+        slot = 30 * MINUTE if step <= 30 * MINUTE else next((s for s in _SLOTS if s >= step), cycle)
+        block = cycle if slot > HOUR else next((b for b in _BLOCKS if b >= 24 * step), cycle)
+        hours6 = round(6 * HOUR / step)
+        return cls(
+            step=step,
+            reference=min(21, max(7, hours6 // 2 * 2 + 1)),
+            sustained=min(5, max(3, hours6)),
+            quiet=min(20, max(6, hours6)),
+            settle=min(20, max(7, hours6)),
+            gap=min(20, max(3, hours6)),
+            slot=slot,
+            block=block,
+            cycle=cycle,
+            thin=-(-max(1, -(-slot // step)) // _MOST_IN_SLOT),
+        )
+
+    @property
+    def in_slot(self) -> int:
+        """Remembered points of a slot, at most."""
+        return -(-max(1, -(-self.slot // self.step)) // self.thin)
+
+    @property
+    def slots(self) -> int:
+        """Slots in a cycle."""
+        return self.cycle // self.slot
+
+    @property
+    def points_in_block(self) -> float:
+        """Buckets in a block."""
+        return self.block / self.step

@@ -1,0 +1,122 @@
+"""What a score means in its run: a start, a goes-on, a record, a first point after a hole.
+
+Owns: the run arrays of the carry and `settle_runs`. Works on points (holes taken out) and on positions: how many points
+of the series came before. Everything sequential is written as running maxima, which no cut of a block can change.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.detector import DAY
+from forewarn.scoring.rhythm import Rhythm
+from forewarn.series import Float
+
+Arrays = dict[str, NDArray[Any]]
+Bool = NDArray[np.bool_]
+Int = NDArray[np.int64]
+
+LONGEST: Final = 7 * DAY
+"""After so long without a new alarm a run is the new normal."""
+BELOW: Final = 0.99
+"""The highest score of a point that is held below the edge of normal."""
+
+_FADE: Final = -np.log(0.98)
+_RECORD: Final = np.log(1.15)
+_IRREGULAR: Final = 0.6
+"""Below this share of buckets with data a hole is no event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """One block by points: logarithm of the score, absolute residual, usual size, bucket number [S, B]; points a row [S]."""
+
+    score: Float
+    residual: Float
+    usual: Float
+    bucket: Int
+    count: Int
+
+
+def fresh(S: int) -> Arrays:
+    """The run arrays of S series that were never seen."""
+    never = np.full(S, -1, np.int64)
+    return {
+        "seen": np.zeros(S, np.int64),
+        "last": never,
+        "resumed": np.zeros(S, np.int64),
+        "record": np.full(S, -np.inf),
+        "alarm": never,
+        "alarm_bucket": never,
+        "alarm_residual": np.zeros(S),
+        "busy": never,
+        "closed": never,
+    }
+
+
+def settle_runs(
+    arrays: Mapping[str, NDArray[Any]], coverage: Float, rhythm: Rhythm, points: Points
+) -> tuple[Float, Bool, Bool, Bool, Arrays]:
+    """Scores [S, B] by points, and where they were held back as unsettled, held back as ongoing, raised as continued.
+
+    Also the run arrays after the block.
+    """
+    _, B = points.score.shape
+    seen, count = arrays["seen"], points.count
+    position = seen[:, None] + np.arange(B)
+    before = np.concatenate([arrays["last"][:, None], points.bucket[:, :-1]], axis=1)
+    missed = np.where(position > 0, points.bucket - before - 1, 0)
+
+    resumed = _running(arrays["resumed"], np.where(missed >= rhythm.gap, position, 0))
+    unsettled = position - resumed[:, 1:] < np.where(resumed[:, 1:] > 0, rhythm.settle // 2, rhythm.settle)
+    raw = points.score
+    held = np.where(unsettled, np.minimum(raw, np.log(BELOW)), raw)
+
+    high = held >= 0.0
+    lifted = np.where(high, held + _FADE * position, -np.inf)
+    record = _running(arrays["record"], lifted)
+    alarm = high & (lifted >= record[:, :-1] + _RECORD)
+    ongoing = high & ~alarm
+
+    last_alarm = _running(arrays["alarm"], np.where(alarm, position, -1))
+    at_alarm = np.maximum(last_alarm - seen[:, None], -1) + 1  # column of [carry | block]
+    residuals = np.concatenate([arrays["alarm_residual"][:, None], points.residual], axis=1)
+    buckets = np.concatenate([arrays["alarm_bucket"][:, None], points.bucket], axis=1)
+    alarm_residual = np.take_along_axis(residuals, at_alarm, axis=1)
+    alarm_bucket = np.take_along_axis(buckets, at_alarm, axis=1)
+
+    quiet = ~high & ((points.residual <= 0.5 * alarm_residual[:, 1:]) | (points.residual <= points.usual))
+    busy = _running(arrays["busy"], np.where(quiet, -1, position))
+    ended = position - busy[:, 1:] >= rhythm.quiet
+    closed = _running(arrays["closed"], np.where(ended, position, -1))
+    open_before = last_alarm[:, :-1] > closed[:, :-1]
+    recent = points.bucket - alarm_bucket[:, :-1] <= LONGEST // rhythm.step
+    continued = (missed > 0) & open_before & recent & (coverage > _IRREGULAR)[:, None] & ~alarm
+
+    score = np.where(ongoing, np.minimum(held, np.log(BELOW)), held)
+    score = np.where(continued, 0.0, score)
+    end = count[:, None]
+    after = {
+        "seen": seen + count,
+        "last": _at(np.concatenate([arrays["last"][:, None], points.bucket], axis=1), end),
+        "resumed": _at(resumed, end),
+        "record": _at(record, end),
+        "alarm": _at(last_alarm, end),
+        "alarm_bucket": _at(alarm_bucket, end),
+        "alarm_residual": _at(alarm_residual, end),
+        "busy": _at(busy, end),
+        "closed": _at(closed, end),
+    }
+    return score, unsettled & (raw >= 0.0), ongoing & ~continued, continued, after
+
+
+def _running(start: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """[S] and [S, B] -> [S, B+1]: the running maximum, column k that before point k."""
+    return np.maximum.accumulate(np.concatenate([start[:, None], values], axis=1), axis=1)
+
+
+def _at(extended: NDArray[Any], column: Int) -> NDArray[Any]:
+    return np.take_along_axis(extended, column, axis=1)[:, 0]

@@ -1,0 +1,164 @@
+"""The scorer: how far from expected, in units of what is normal for this series.
+
+Owns: ResidualScorer, the adapter of the port `Scorer`. Evidence is the product of two deviations, each in units of its usual
+size: the residual (value minus expected) and the residual against the recent residuals; a lasting offset moves only the first,
+a normal daily peak only the second. Score 1.0 = the series' own level of evidence. Must not read anything but its
+arguments: all state is in the carry.
+
+What moves when:
+    every point        the recent residuals, the run (record, last alarm, quiet points)
+    every slot         the medians of residual sizes that scales are made of (half an hour)
+    every block        scale of all day, floor, levels (six hours of time, at least 24 points)
+    every day          scales by time of day
+    every calibration  the band that people see: expected +- scale x level, by time of day
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.anomaly import Carry, Scores
+from forewarn.detector import Detector
+from forewarn.forecast import Calibration, Forecast, Model
+from forewarn.scoring import evidence, level, runs, scale
+from forewarn.scoring.rhythm import Rhythm
+from forewarn.scoring.windows import Packing, preceding_median
+from forewarn.series import Float, SeriesBatch, SeriesKey
+
+REASONS: Final = (
+    "as expected",
+    "deviation",
+    "sustained deviation",
+    "ongoing deviation",
+    "continued after missing data",
+    "below the minimum deviation",
+    "other direction",
+    "settling",
+)
+AS_EXPECTED, DEVIATION, SUSTAINED, ONGOING, CONTINUED, BELOW_MINIMUM, OTHER_DIRECTION, SETTLING = range(len(REASONS))
+
+_WORTH_A_REASON: Final = 0.5
+"""Below this score a point is as expected."""
+_UNIT: Final = 2.0**-400
+"""A sigma so small that `Calibration.band` widens with any: the band is then a multiple of the forecast's sigma."""
+
+
+class ResidualScorer:
+    """Scores of one detector's series. Stateless: everything it remembers is in the carry, at most 10 kB a series."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._rhythm = Rhythm.of(detector.step)
+
+    def start(self, keys: Sequence[SeriesKey], at: int) -> Carry:
+        """The carry of series that have not been scored yet, valid from bucket `at`."""
+        return Carry(tuple(keys), at, self._fresh(len(keys)))
+
+    def extend(self, carry: Carry, keys: Sequence[SeriesKey]) -> Carry:
+        """The carry with fresh rows for `keys` appended."""
+        fresh = self._fresh(len(keys))
+        arrays = {name: np.concatenate([carry.arrays[name], array]) for name, array in fresh.items()}
+        return Carry((*carry.keys, *keys), carry.at, arrays)
+
+    def score(self, block: SeriesBatch, forecast: Forecast, calibration: Calibration, carry: Carry) -> tuple[Scores, Carry]:
+        """Scores of `block` [S, B] and the carry after it; raises ValueError if the four arguments do not fit together."""
+        grid, rhythm = block.grid, self._rhythm
+        if not (block.keys == forecast.keys == calibration.keys == carry.keys):
+            raise ValueError("block, forecast, calibration and carry must hold the same series in the same order")
+        if grid != forecast.grid or grid.step != rhythm.step or grid.start != carry.at:
+            raise ValueError(f"the carry is at {carry.at} with a step of {rhythm.step}, the block on {grid}")
+        lower, upper = calibration.band(forecast.expected, forecast.sigma, grid)
+        if not grid.size or not block.keys:
+            empty = np.zeros(block.values.shape, np.int8)
+            scores = Scores(block.keys, grid, block.values * np.nan, empty, lower, upper, empty, REASONS)
+            return scores, Carry(carry.keys, grid.end, carry.arrays)
+
+        residual, local, packing, recent = self._residuals(block.values, forecast.expected, carry)
+        sizes = np.abs(np.stack([residual, local], axis=1))
+        values = np.where(packing.valid, block.values, np.nan)
+        usual, scales = scale.usual(carry.arrays, rhythm, grid, sizes, values, forecast.expected, forecast.sigma)
+        single = evidence.deviation(sizes, usual)
+        known = ~np.isnan(single)
+
+        sides = evidence.by_side(packing.pack(np.where(known, single, -np.inf)), packing.pack(residual), carry.arrays["sides"])
+        together = packing.unpack(evidence.sustained(sides, rhythm.sustained), np.nan)
+        channels = np.where(known[:, None], np.stack([single, together], axis=1), np.nan)
+        edges, own_levels = level.levels(carry.arrays, rhythm, grid, channels)
+        relative = np.where(known[:, None], channels - edges, -np.inf)
+        raw = np.maximum(relative[:, 0], relative[:, 1])
+        direction = np.sign(np.where(known, residual, 0.0)).astype(np.int8)
+        raw, small, other = evidence.policy(self._detector, raw, sizes[:, 0], direction, forecast.expected)
+
+        held, marks, run = self._runs(packing, raw, sizes[:, 0], usual[:, 0], carry)
+        score = np.where(known, np.exp(held), np.nan)
+        reason = np.where(relative[:, 1] > relative[:, 0], SUSTAINED, DEVIATION)
+        for mark, where in ((BELOW_MINIMUM, small), (OTHER_DIRECTION, other), *marks):
+            reason = np.where(where, mark, reason)
+        reason = np.where(known & (score >= _WORTH_A_REASON), reason, AS_EXPECTED).astype(np.int8)
+        after = scales | own_levels | run
+        after["recent"] = packing.last(recent, rhythm.reference)
+        after["sides"] = np.stack([packing.last(side, rhythm.sustained - 1) for side in (sides[:, 0], sides[:, 1])], axis=1)
+        after["sigma"] = _latest(np.where(packing.valid, forecast.sigma, np.nan), carry.arrays["sigma"])
+        return Scores(block.keys, grid, score, direction, lower, upper, reason, REASONS), Carry(carry.keys, grid.end, after)
+
+    def calibrate(self, carry: Carry, rows: Sequence[int], model: Model, at: int) -> Calibration:
+        """The band: scale x level of a single point, for each slot of the day. Before the first block ended: sigma x level."""
+        index = np.asarray(rows, np.int64)
+        part = {name: carry.arrays[name][index] for name in ("scale", "floor", "habit", "habit_days", "level", "sigma")}
+        width = np.exp(scale.blended(part)[:, 0] + part["level"][:, :1])
+        learnt = np.isfinite(width).all(axis=1)
+        width = np.where(learnt[:, None], width, _UNIT * np.exp(part["level"][:, :1]))
+        sigma = np.where(learnt, np.nan_to_num(part["sigma"]), _UNIT)
+        return Calibration(tuple(model.keys), at, width, width.copy(), sigma)
+
+    def _fresh(self, S: int) -> dict[str, NDArray[Any]]:
+        rhythm = self._rhythm
+        # Infinities of both signs in turn: while points replace them one by one, the median stays among the points.
+        recent = np.where(np.arange(rhythm.reference) % 2 == 0, np.inf, -np.inf)
+        own = {
+            "recent": np.tile(recent, (S, 1)),
+            "sides": np.full((S, 2, rhythm.sustained - 1), -np.inf),
+            "sigma": np.full(S, np.nan),
+        }
+        return own | scale.fresh(rhythm, S) | level.fresh(S) | runs.fresh(S)
+
+    def _residuals(self, values: Float, expected: Float, carry: Carry) -> tuple[Float, Float, Packing, Float]:
+        """Both residuals [S, B] by buckets (NaN = no data), where the data are, and [recent | block] by points."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            residual = values - expected
+        packing = Packing.of(np.isfinite(residual))
+        points = packing.pack(residual)
+        recent = np.concatenate([carry.arrays["recent"], points], axis=1)
+        local = packing.unpack(points - preceding_median(recent, self._rhythm.reference), np.nan)
+        local = np.where(np.isfinite(local), local, np.nan)  # the first point of a series has none before it
+        return np.where(packing.valid, residual, np.nan), local, packing, recent
+
+    def _runs(
+        self, packing: Packing, raw: Float, size: Float, usual: Float, carry: Carry
+    ) -> tuple[Float, tuple[tuple[int, NDArray[np.bool_]], ...], dict[str, NDArray[Any]]]:
+        """Scores by buckets after what their runs make of them, the reasons for that, and the run arrays."""
+        step = self._rhythm.step
+        bucket = np.broadcast_to(carry.at // step + np.arange(raw.shape[1]), raw.shape)
+        points = runs.Points(
+            score=packing.pack(raw),
+            residual=packing.pack(size),
+            usual=packing.pack(np.exp(usual)),
+            bucket=packing.pack(bucket),
+            count=packing.count,
+        )
+        state = {name: carry.arrays[name] for name in runs.fresh(0)}
+        held, unsettled, ongoing, continued, run = runs.settle_runs(state, carry.arrays["coverage"], self._rhythm, points)
+        marks = tuple(
+            (mark, packing.unpack(where, False))
+            for mark, where in ((SETTLING, unsettled), (ONGOING, ongoing), (CONTINUED, continued))
+        )
+        return packing.unpack(held, -np.inf), marks, run
+
+
+def _latest(sigma: Float, before: Float) -> Float:
+    """The last finite sigma of each row [S, B], or the one before the block [S]."""
+    extended = np.concatenate([before[:, None], sigma], axis=1)
+    column = np.where(np.isfinite(extended), np.arange(extended.shape[1]), 0).max(axis=1)
+    return np.asarray(extended[np.arange(len(extended)), column], np.float64)
