@@ -23,12 +23,15 @@ MOST_AT_ONCE: Final = 100
 """Notifications to one target in one tick: a slow target may not hold up the next tick."""
 
 
-def transitions(changes: Sequence[tuple[int, Anomaly]]) -> list[tuple[int, str, Anomaly]]:
-    """The changes that somebody is told about, as (nominal time, event, anomaly): opened, a worse band, resolved."""
+def transitions(opened: Sequence[Anomaly], changes: Sequence[tuple[int, Anomaly]]) -> list[tuple[int, str, Anomaly]]:
+    """The changes that somebody is told about, as (nominal time, event, anomaly): opened, another band, resolved.
+
+    `opened` are the episodes that were open before the changes.
+    """
     told: list[tuple[int, str, Anomaly]] = []
-    band: dict[str, str] = {}
+    band = {anomaly.id: anomaly.severity_band for anomaly in opened}
     for at, anomaly in changes:
-        before = band.get(anomaly.id) or anomaly.explanation.get("told_band")
+        before = band.get(anomaly.id)
         band[anomaly.id] = anomaly.severity_band
         if anomaly.revision == 1:
             told.append((at, "opened", anomaly))

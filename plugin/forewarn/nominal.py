@@ -20,7 +20,8 @@ def due_ticks(committed: int, detectors: Iterable[Detector], wall: int) -> list[
 
 def next_now(committed: int, detectors: Iterable[Detector], wall: int, span: int = DAY) -> int | None:
     """The `now` of the next tick: the latest that is owed within `span` of the committed one, so that a catch-up goes in
-    blocks; the next one if none is; None if nothing is owed yet."""
+    blocks; the next one if none is; None if nothing is owed yet.
+    """
     known = tuple(detectors)
     steps = [(one.nominal(one.watermark(committed) + one.step), one) for one in known]
     first = min((at for at, _ in steps), default=wall + 1)

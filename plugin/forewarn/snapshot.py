@@ -211,6 +211,8 @@ def _replay(
             forecast = in_force.forecast(rooms.predict, grid)
             batch = SeriesBatch(in_force.keys, grid, block)
             _, carry = rooms.scorer.score(batch, forecast, in_force.calibration, carry)
+        else:
+            carry = rooms.scorer.start((), end)
         start = end
     return carry, in_force
 

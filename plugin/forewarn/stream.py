@@ -148,25 +148,26 @@ class Chunk:
     """Rows whose record changed: fitted, retired, or back."""
 
 
+def fresh(detector: Detector, rooms: Rooms, origin: int) -> Stream:
+    """A stream without any past, that will score from bucket `origin`."""
+    mark = origin // detector.coarse_step * detector.coarse_step
+    return Stream(detector, origin, mark, Registry.empty(), InForce((), ()), rooms.scorer.start((), origin))
+
+
 def begin(detector: Detector, rooms: Rooms, origin: int) -> tuple[Stream, list[SeriesBatch]]:
     """A stream that will score from bucket `origin`, and the coarse history that its source holds before it, newest first.
 
     The one time that the source is read for history.
     """
-    coarse = detector.coarse_step
-    mark = origin // coarse * coarse
-    slices = list(rooms.fill(rooms.source, detector, mark - detector.fit_window, mark))
-    registry = Registry.empty()
-    for part in reversed(slices):
-        registry = registry.observe(part)
+    stream = fresh(detector, rooms, origin)
+    slices = list(rooms.fill(rooms.source, detector, stream.mark - detector.fit_window, stream.mark))
     complete: list[SeriesBatch] = []
     before = Registry.empty()
     for part in reversed(slices):
         seen = before.observe(part)
         complete.append(SeriesBatch(seen.keys, part.grid, seen.complete(part, before, detector)))
         before = seen
-    stream = Stream(detector, origin, mark, registry, InForce((), ()), rooms.scorer.start((), origin))
-    return stream, complete[::-1]
+    return replace(stream, registry=before), complete[::-1]
 
 
 def advance(stream: Stream, rooms: Rooms, until: int) -> tuple[Stream, Chunk]:
@@ -228,7 +229,7 @@ def _step(
     grid = TimeGrid(start, detector.step, (stop - start) // detector.step)
     registry = stream.registry.observe(read.between(start + detector.step, stop))
     if not registry.keys:
-        return replace(stream, registry=registry, watermark=stop), None, fits
+        return replace(stream, registry=registry, carry=rooms.scorer.start((), stop), watermark=stop), None, fits
     first = read.grid.index(start)
     block = np.ascontiguousarray(values[: len(registry.keys), first : first + grid.size])
     actual = SeriesBatch(registry.keys, grid, block)

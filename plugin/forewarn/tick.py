@@ -124,7 +124,9 @@ def write(parts: Parts, memory: Memory, moved: Sequence[Moved], now: int, nonce:
             continue
         states[one.detector.name], journal = save(put, one.state, one.stream, one.chunks, one.days)
         unpublished.extend((one.detector.name, name) for name in journal)
-        told.extend(change for change in transitions(one.changes()) if change[0] > one.state.notify_from)
+        before = memory.streams.get(one.detector.name)
+        changed = transitions(before.opened if before else (), one.changes())
+        told.extend(change for change in changed if change[0] > one.state.notify_from)
     due = {one.detector.name: one.detector.nominal(one.detector.watermark(now)) for one in moved}
     spans = still_needed(parts.store, parts.notifiers, old.outbox)
     new = notifications(told, old.next_number, lambda anomaly: due[anomaly.key.detector]) if parts.notifiers else []
