@@ -129,6 +129,11 @@ def seasonal_columns(at: Float, layout: Mapping[str, Any]) -> Float:
     return np.hstack([fourier, holiday_columns(days, layout["holidays"])])
 
 
+def column_count(layout: Mapping[str, Any]) -> int:
+    """K, the number of columns of `seasonal_columns`."""
+    return sum(2 * int(s["order"]) for s in layout["seasonalities"]) + len(layout["holidays"]["names"])
+
+
 def prior_scales(layout: Mapping[str, Any], spec: ModelSpec) -> Float:
     """The standard deviations [K] of the normal priors of beta, in the order of `seasonal_columns`."""
     waves = 2 * sum(s["order"] for s in layout["seasonalities"])
