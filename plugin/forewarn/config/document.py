@@ -57,8 +57,9 @@ def read_document(text: str, environ: Mapping[str, str]) -> dict[str, Any]:
     of the environment can change the structure: `${NAME}` must be set, `${NAME:-default}` falls back if it is unset or
     empty, `$$` is a dollar sign. Raises ConfigError with the key's path, or the line where there is no path yet.
     """
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             raise ConfigError("(file)", "is empty; expected at least `detectors:`")
@@ -73,7 +74,8 @@ def read_document(text: str, environ: Mapping[str, str]) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError("(file)", f"not valid YAML: {str(error).splitlines()[0]}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return {key: _substitute(value, key, environ) for key, value in document.items()}
 
 

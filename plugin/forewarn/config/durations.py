@@ -7,8 +7,8 @@ import re
 from typing import Final
 
 _SCALE: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-_PART: Final = re.compile(r"(\d+)(ms|[wdhms])")
-_WHOLE: Final = re.compile(r"(?:(?:\d+)(?:ms|[wdhms]))+")
+_PART: Final = re.compile(r"(\d+)(ms|[wdhms])", re.ASCII)
+_WHOLE: Final = re.compile(r"(?:(?:\d+)(?:ms|[wdhms]))+", re.ASCII)
 _LONGEST: Final = 3_650 * _SCALE["d"]
 
 

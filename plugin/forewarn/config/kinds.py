@@ -64,6 +64,13 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def _form(value: object) -> str:
+    """What a value is, without quoting it: one that stands where a list of secrets belongs may be one."""
+    if isinstance(value, bool | int | float):
+        return "true or false" if isinstance(value, bool) else "a number"
+    return "text" if isinstance(value, str) else shown(value)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean "x"?` for the most similar known word, "" if none is similar."""
     by_folded = {name.casefold(): name for name in known}
@@ -132,7 +139,7 @@ def map_of(kind: Kind, name: Kind) -> Kind:
 
     def read(value: Any, place: Place) -> tuple[tuple[str, Any], ...]:
         if not isinstance(value, dict):
-            raise place.expected("a mapping of names", value)
+            raise place.refuse(f"expected a mapping of names, got {_form(value)}")
         return tuple((name.read(key, place), kind.read(item, place.at(key))) for key, item in value.items())
 
     return Kind(f"mapping of name to {kind.label}", read, lambda _: "{}", kind.section, ".<name>")
@@ -145,7 +152,7 @@ def list_of(kind: Kind, least: int = 0, most: int | None = None) -> Kind:
 
     def read(value: Any, place: Place) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise place.expected(f"a {label}, such as [...]", value)
+            raise place.refuse(f"expected a {label}, such as [...], got {_form(value)}")
         if len(value) < least or (most is not None and len(value) > most):
             raise place.refuse(f"expected a {label}, got {len(value)}")
         return tuple(kind.read(item, place.item(number)) for number, item in enumerate(value))

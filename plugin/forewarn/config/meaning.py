@@ -4,12 +4,13 @@ Owns: Config and its parts, and `config_of`. Single values were checked when the
 more than one of them.
 """
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from forewarn.config.durations import format_duration
+from forewarn.config.durations import format_duration, parse_duration
 from forewarn.config.kinds import Place
 from forewarn.config.sections import (
     CalendarsSection,
@@ -25,6 +26,11 @@ from forewarn.connection import ElasticSettings
 from forewarn.detector import DAY, Detector, Direction, MinDeviation, Selection, Threshold
 
 WITHOUT_FIELD: Final = frozenset({"count", "rate", "ratio"})
+ROUND_BUCKETS: Final = (
+    "1s", "2s", "5s", "10s", "15s", "20s", "30s", "1m", "2m", "3m", "5m", "6m", "10m", "12m", "15m", "20m", "30m",
+    "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d",
+)  # fmt: skip
+"""Buckets to suggest instead of one that does not divide a day."""
 _SQLITE: Final = "sqlite:///"
 
 
@@ -226,11 +232,10 @@ def _check_selection(section: DetectorSection, place: Place) -> None:
 
 def _check_times(section: DetectorSection, place: Place) -> None:
     if not _fits_a_day(section.bucket):
-        candidates = [whole for whole in range(1000, DAY + 1, 1000) if _fits_a_day(whole)]
-        close = min(candidates, key=lambda whole: abs(whole - section.bucket))
+        close = min(map(parse_duration, ROUND_BUCKETS), key=lambda known: abs(math.log(known / section.bucket)))
         raise place.at("bucket").refuse(
             "expected a bucket that divides a day evenly, as does the multiple of it nearest to 15 minutes "
-            f"(10s, 30s, 1m, 5m, 15m, 1h, ...), got {format_duration(section.bucket)}; the nearest is {format_duration(close)}"
+            f"(such as {format_duration(close)}), got {format_duration(section.bucket)}"
         )
     if section.fit_every % section.bucket or section.fit_every < section.bucket:
         every, bucket = format_duration(section.fit_every), format_duration(section.bucket)

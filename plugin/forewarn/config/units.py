@@ -22,7 +22,7 @@ TABLES: Final = {
 }  # fmt: skip
 """Kinds of units and how much of the kind's base one of each is."""
 
-_QUANTITY: Final = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*?)?\s*")
+_QUANTITY: Final = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\s\d.,+-]\S*)?\s*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
