@@ -41,6 +41,8 @@ def move(
 ) -> Moved:
     """The detector moved to the last bucket that is due at `now`. What it made before its source failed is kept."""
     until = detector.watermark(now)
+    if stream is None and origin is not None and until < origin:
+        return Moved(detector)  # its first bucket is not due yet
     chunks: list[Chunk] = []
     days: list[Span] = []
     failing = ""
@@ -62,7 +64,7 @@ def move(
 def _start(detector: Detector, rooms: Rooms, now: int, origin: int | None) -> tuple[Stream, DetectorState, list[Span]]:
     """A detector's first start: it learns from the past it finds and notifies only from then on."""
     step, until = detector.step, detector.watermark(now)
-    first = until - detector.warm_up // step * step if origin is None else min(until, -(-origin // step) * step)
+    first = until - detector.warm_up // step * step if origin is None else origin // step * step
     stream, slices = begin(detector, rooms, first)
     days = [_keep(rooms, day, now) for batch in reversed(slices) for day in _by_day(batch)]
     stream = replace(stream, history=tuple(name for span in days for name in span.names))
