@@ -31,6 +31,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "config": frozenset({"noun", "errors", "config"}),
     "flow": SPINE | {"flow"},
     "entry": SPINE | {"root", "flow", "config", "entry", "wiring", "datasource wiring"},
+    "datasource entry": frozenset({"noun", "errors", "config", "datasource wiring"}),
     "datasource": frozenset({"noun", "ports", "errors", "config", "predict", "datasource", "root"}),
 }
 """Layer -> layers it may import. A room may import SPINE, the version and itself; the two wirings anything but ENTRY."""
@@ -55,6 +56,8 @@ VENDORS: Final[Mapping[str, str]] = {
     "yaml": r"forewarn\.config\.\w+",
 }
 """Vendor -> pattern of the modules that may import it. One that is not listed has no place here at all."""
+STUBS: Final = frozenset({"_typeshed"})
+"""Known to type checkers alone."""
 ON_USE: Final = frozenset({"prophet", "pandas", "holidays"})
 ONE_FILE: Final = frozenset({"prophet", "pandas"})
 NEVER: Final = frozenset({"pickle", "shelve", "marshal"})
@@ -152,7 +155,7 @@ def layer(name: str) -> str:
     top, *rest = name.split(".")
     first = rest[0] if rest else ""
     if top == "forewarn_datasource":
-        return "datasource wiring" if first == "wiring" else "datasource"
+        return {"wiring": "datasource wiring", "wsgi": "datasource entry"}.get(first, "datasource")
     if first in ROOMS:
         return "predict" if name.startswith("forewarn.forecasting.predict") else f"room {first}"
     if first in NOUNS:
@@ -195,7 +198,7 @@ def vendors_stay_put(modules: list[Module]) -> list[str]:
     files: dict[str, set[str]] = {}
     for m in modules:
         for i in m.imports:
-            if i.first_party or (i.top in sys.stdlib_module_names and i.top not in NEVER):
+            if i.first_party or i.top in STUBS or (i.top in sys.stdlib_module_names and i.top not in NEVER):
                 continue
             if i.top not in VENDORS or not re.fullmatch(VENDORS[i.top], m.name):
                 broken.append(f"{m.name}:{i.line} imports {i.top}")
@@ -218,11 +221,11 @@ def nouns_need_only_numpy(modules: list[Module]) -> list[str]:
 
 
 def time_is_an_argument(modules: list[Module]) -> list[str]:
-    """Only ENTRY reads the clock; monotonic time, for durations, is free."""
+    """Only ENTRY, and the datasource's wiring for a server of one's own, read the clock; monotonic durations are free."""
     return [
         f"{m.name}:{node.lineno} reads the clock: {name}"
         for m in modules
-        if layer(m.name) != "entry"
+        if layer(m.name) not in ("entry", "datasource wiring")
         for name, node in m.calls
         if CLOCK.fullmatch(name)
     ]
@@ -246,13 +249,15 @@ def chance_is_an_argument(modules: list[Module]) -> list[str]:
 
 
 def imports_stand_on_top(modules: list[Module]) -> list[str]:
-    """First-party imports stand at the top of a module, except in the two wirings, which load what was chosen."""
+    """First-party imports stand at the top of a module, except where the two wirings load what was chosen, and where an
+    entry loads a wiring: `forewarn tick` need not wait for Flask.
+    """
     return [
         f"{m.name}:{i.line} imports {i.name} inside a function"
         for m in modules
         if not layer(m.name).endswith("wiring")
         for i in m.imports
-        if i.first_party and i.local
+        if i.first_party and i.local and not (layer(m.name) == "entry" and layer(i.name).endswith("wiring"))
     ]
 
 
