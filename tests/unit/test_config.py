@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.config import Config, TargetConfig, load, parse, parse_duration
+from forewarn.config import Config, TargetConfig, load, parse, parse_duration, with_store
 from forewarn.config.meaning import ROUND_BUCKETS
 from forewarn.connection import ElasticSettings
 from forewarn.detector import DAY, HOUR, MINUTE, Detector, MinDeviation, Selection, Threshold
@@ -257,3 +257,20 @@ def test_every_bucket_that_is_suggested_is_accepted() -> None:
     assert [detector(f"function: count, bucket: {text}").step for text in ROUND_BUCKETS] == [
         parse_duration(t) for t in ROUND_BUCKETS
     ]
+
+
+def test_another_store_replaces_the_configured_one() -> None:
+    config = parse(EXAMPLE.replace("store: elasticsearch ", "store: {partition: day} "), ENVIRON, Path("/etc/forewarn"))
+    replaced = with_store(config, "sqlite:///replay.db", Path("/home/me"))
+    assert (replaced.store.kind, replaced.store.path, replaced.store.partition) == ("sqlite", "/home/me/replay.db", "day")
+    assert with_store(replaced, "elasticsearch", Path("/home/me")) == config
+    assert dataclasses.replace(replaced, store=config.store) == config
+
+
+@pytest.mark.parametrize(
+    ("address", "why"), [("elasticsearch", "needs the section `elasticsearch`"), ("replay.db", "expected elastic")]
+)
+def test_another_store_that_cannot_be_is_refused(address: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as caught:
+        with_store(parse(EMBEDDED, {}, Path()), address, Path())
+    assert caught.value.path == "--store"

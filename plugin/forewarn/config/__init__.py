@@ -1,8 +1,8 @@
 """The configuration: one YAML file, read strictly, refused with the path of the key and what was expected.
 
-Owns: `load`, `parse`, and `describe` with `settings_table`, which tell of every setting from its one declaration (in
-`sections.py`). Knows nouns; imports no room and no vendor library but PyYAML. Nothing here reads the environment or a clock
-by itself, and no message quotes a secret.
+Owns: `load`, `parse`, `with_store`, and `describe` with `settings_table`, which tell of every setting from its one
+declaration (in `sections.py`). Knows nouns; imports no room and no vendor library but PyYAML. Nothing here reads the
+environment or a clock by itself, and no message quotes a secret.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from forewarn.config.document import read_document
 from forewarn.config.durations import format_duration, parse_duration
 from forewarn.config.kinds import Kind, Place, read_section
-from forewarn.config.meaning import Config, DatasourceConfig, StoreSettings, TargetConfig, config_of
+from forewarn.config.meaning import Config, DatasourceConfig, StoreSettings, TargetConfig, config_of, with_store
 from forewarn.config.sections import TopSection
 from forewarn.errors import ConfigError
 
@@ -29,6 +29,7 @@ __all__ = [
     "parse",
     "parse_duration",
     "settings_table",
+    "with_store",
 ]
 
 

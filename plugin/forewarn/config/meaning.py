@@ -22,6 +22,7 @@ from forewarn.config.sections import (
     TopSection,
 )
 from forewarn.config.units import Quantity, convert, kind_of
+from forewarn.config.values import STORE
 from forewarn.connection import ElasticSettings
 from forewarn.detector import DAY, Detector, Direction, MinDeviation, Selection, Threshold
 
@@ -107,6 +108,14 @@ def config_of(top: TopSection, base: Path) -> Config:
         _datasource(top.datasource, root.at("datasource")),
         tuple(_target(name, section, root.at("notify").at(name)) for name, section in top.notify),
     )
+
+
+def with_store(config: Config, address: str, base: Path) -> Config:
+    """The same configuration with another store: `elasticsearch`, or `sqlite:///path` relative to `base`. For `--store`."""
+    place = Place("--store", base)
+    section = StoreSection(STORE.read(address, place))
+    store = _store(section, config.elasticsearch, place)
+    return replace(config, store=replace(config.store, kind=store.kind, path=store.path))
 
 
 def _cluster(section: ElasticsearchSection, place: Place) -> ElasticSettings:
