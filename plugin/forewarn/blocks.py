@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 from zipfile import BadZipFile
@@ -29,7 +30,7 @@ def decode(content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         with np.load(io.BytesIO(content), allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
         meta = json.loads(arrays.pop(_META).tobytes())
-    except (ValueError, KeyError, OSError, BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
         raise ModelMismatch(f"not a block of arrays and JSON: {error}") from error
     if not isinstance(meta, dict):
         raise ModelMismatch("not a block of arrays and JSON: its JSON is no object")
