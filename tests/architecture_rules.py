@@ -45,7 +45,7 @@ VENDORS: Final[Mapping[str, str]] = {
     "prophet": _PROPHET,
     "pandas": _PROPHET,
     "holidays": _PROPHET,
-    "duckdb": r"forewarn\.sources\.files\w*",
+    "duckdb": r"forewarn\.sources\.files?(_\w+)?",
     "flask": r"forewarn_datasource\..*",
     "werkzeug": r"forewarn_datasource\..*",
     "waitress": r"forewarn_datasource\..*",
