@@ -1,0 +1,157 @@
+"""Metrics from files, aggregated by DuckDB: the adapter of `MetricSource` for CSV, NDJSON and Parquet.
+
+Owns: FileMetrics, and DuckDB, which is imported here alone. A read goes through the files once, on one thread: so the
+same files always give the same values to the last bit. Files may be appended to meanwhile: a last line that is not
+complete yet is left for the next read.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import repeat
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+
+from forewarn.detector import Detector
+from forewarn.errors import SourceRejected, SourceUnavailable
+from forewarn.ports import Problem
+from forewarn.series import SeriesBatch, TimeGrid
+from forewarn.sources.assembly import Assembly
+from forewarn.sources.demands import faults, refuse_faults
+from forewarn.sources.file_statement import SettingRefused, Statement, survey_of, values_of
+from forewarn.sources.file_tables import Table, files_of, tables_of
+from forewarn.sources.file_tails import Fault, settled
+
+_ROWS: Final = 10_000
+_REJECTS: Final = """SELECT file_path, error_message, line, line_byte_position
+    FROM reject_errors JOIN reject_scans USING (scan_id, file_id) ORDER BY file_path, line"""
+
+
+class FileMetrics:
+    """Reads metrics from the files that a detector's `path` names; the glob is looked up at every read.
+
+    Formats by ending: .csv and .tsv (with a header; comma, semicolon, tab or bar), .ndjson, .jsonl and .json (one object
+    a line), .parquet; the text ones also with .gz. Times are ISO 8601 (UTC without a zone) or numbers since 1970 in s,
+    ms, us or ns, told apart by their size. A dotted name is a nested field or one with dots in its name. In NDJSON and
+    Parquet lists are several values. Percentiles and cardinality are exact.
+    """
+
+    def read(self, detector: Detector, grid: TimeGrid) -> SeriesBatch:
+        """See `MetricSource.read`. What `query` and `of` may hold is told by `lucene` and `file_conditions`."""
+        refuse_faults(detector)
+        path = detector.selection.path or ""
+        assembly = Assembly(detector.name, detector.split_by, grid)
+        tables = tables_of(files_of(path))
+        if not tables or not grid.size:
+            return assembly.batch()
+        with _connection(path) as connection:
+            try:
+                statement = values_of(detector, grid, tables, _Columns(connection))
+            except SettingRefused as error:
+                raise SourceRejected(path, f"{error.setting}: {error}") from error
+            found = _read_into(assembly, connection, statement, len(detector.split_by))
+            found += _rejected_rows(connection, tables)
+        for file, why in settled(found, tables):
+            raise SourceRejected(file, why)
+        return assembly.batch()
+
+    def check(self, detector: Detector) -> list[Problem]:
+        """See `MetricSource.check`. Goes through the files twice."""
+        found = faults(detector)
+        path = detector.selection.path or ""
+        try:
+            files = files_of(path)
+            if not files:
+                return [*found, Problem("path", f"no file matches {path!r} at the moment")]
+            tables = tables_of(files)
+            if found or not tables:
+                return found
+            with _connection(path) as connection:
+                return list(_survey(connection, detector, tables))
+        except SourceRejected as error:
+            return [*found, Problem("path", str(error))]
+
+    def close(self) -> None:
+        """Nothing is kept open between reads."""
+
+
+class _Columns:
+    """The columns of Parquet files with their types, as DuckDB sees them together."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def __call__(self, files: Sequence[str]) -> dict[str, Any]:
+        sql = "SELECT * FROM read_parquet($files, union_by_name=true) LIMIT 0"
+        described = self._connection.execute(sql, {"files": list(files)}).description or []
+        return {str(column[0]): column[1] for column in described}
+
+
+@contextmanager
+def _connection(path: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory for one read; DuckDB's errors leave it as ours."""
+    options: dict[str, Any] = {
+        "threads": 1,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "temp_directory": str(Path(tempfile.gettempdir()) / "forewarn-duckdb"),
+    }
+    try:
+        with duckdb.connect(":memory:", config=options) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+    except duckdb.IOException as error:  # a file that went away since it was listed
+        raise SourceUnavailable(path, _first_line(error)) from error
+    except duckdb.OutOfMemoryException as error:
+        raise SourceUnavailable(path, _first_line(error)) from error
+    except duckdb.Error as error:
+        raise SourceRejected(path, _first_line(error)) from error
+
+
+def _read_into(assembly: Assembly, connection: duckdb.DuckDBPyConnection, statement: Statement, fields: int) -> list[Fault]:
+    found: list[Fault] = []
+    rows = connection.execute(statement.sql, statement.parameters)
+    while page := rows.fetchmany(_ROWS):
+        found += [Fault(row[1], row[0], row[2], row[3]) for row in page if row[0] is not None]
+        good = [row for row in page if row[0] is None]
+        if good:
+            columns = list(zip(*good, strict=True))[4:]
+            entities = zip(*columns[:fields], strict=True) if fields else repeat(())
+            assembly.put(entities, columns[fields], np.array(columns[fields + 1], dtype=np.float64))
+    return found
+
+
+def _rejected_rows(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> list[Fault]:
+    if not any(table.kind == "csv" for table in tables):
+        return []
+    rows = connection.execute(_REJECTS).fetchall()
+    return [Fault(file, "row", why, line=line, offset=position - 1) for file, why, line, position in rows]
+
+
+def _survey(connection: duckdb.DuckDBPyConnection, detector: Detector, tables: Sequence[Table]) -> Iterator[Problem]:
+    try:
+        broken, present = survey_of(detector, tables, _Columns(connection))
+    except SettingRefused as error:
+        yield Problem(error.setting, str(error))
+        return
+    rows = connection.execute(broken.sql, broken.parameters).fetchall()
+    found = [Fault(file, kind, sample, count) for kind, file, sample, count in rows]
+    found += _rejected_rows(connection, tables)
+    settings = {"line": "path", "row": "path", "time": "time_field", "number": "field"}
+    for fault in found:
+        for file, why in settled([fault], tables):
+            yield Problem(settings[fault.kind], f"{file}: {why}")
+    documents, *counts = connection.execute(present.sql, present.parameters).fetchone() or (0,)
+    names = [("time_field", detector.selection.time_field)]
+    names += [("field", detector.field)] if detector.field is not None else []
+    names += [("split_by", name) for name in detector.split_by]
+    for (setting, name), count in zip(names, counts, strict=True):
+        if documents and not count:
+            yield Problem(setting, f"none of the {documents} documents has a field {name!r}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
