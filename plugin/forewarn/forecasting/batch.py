@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.forecast import CONSTANT, NO_DATA, NOT_CONVERGED, OK, TOO_SHORT, Model, ModelSpec
-from forewarn.forecasting.batch_solver import Solution, solve
-from forewarn.forecasting.batch_statistics import Basis, Statistics, statistics
+from forewarn.forecasting.batch_passes import Fit, Robustness, fit_rows
+from forewarn.forecasting.batch_profile import Slots
+from forewarn.forecasting.batch_statistics import Basis
+from forewarn.forecasting.civil_time import civil_days
 from forewarn.forecasting.design_matrix import (
     changepoint_rows,
     holiday_years,
@@ -58,7 +60,10 @@ class _Part:
 class BatchEngine:
     """Fits linear and flat growth with additive seasonalities and holidays; holds no state."""
 
-    name = "batch"
+    name: Final = "batch"
+
+    def __init__(self, robust: Robustness | None = None) -> None:
+        self._robust = robust if robust is not None else Robustness()
 
     def fit(self, history: SeriesBatch, spec: ModelSpec) -> tuple[Model, ...]:
         """See `ports.Forecaster.fit`; one model per set of seasonalities that the series have data for.
@@ -77,7 +82,7 @@ class BatchEngine:
         models = []
         for parts in by_layout.values():
             layout = layout_for(spec, parts[0].covered, history.grid, holidays, WHY)
-            models.append(_fit_layout(history, spec, layout, parts))
+            models.append(_fit_layout(history, spec, self._robust, layout, parts))
         return tuple(models)
 
     def close(self) -> None:
@@ -105,7 +110,7 @@ def _parts(history: SeriesBatch) -> list[_Part]:
         first[odd] = np.where(some, observed.argmax(axis=1), 0)
         last[odd] = np.where(some, T - observed[:, ::-1].argmax(axis=1), 0)
     step = history.grid.step
-    covered = np.maximum(last - 1 - first, 0) * step
+    covered = (last - first) * step
     width = max(1, -(-T // _PARTS))
     low = first // width * width
     high = np.minimum(-(-last // width) * width, T)
@@ -120,15 +125,20 @@ def _parts(history: SeriesBatch) -> list[_Part]:
     return found
 
 
-def _fit_layout(history: SeriesBatch, spec: ModelSpec, layout: Mapping[str, Any], parts: list[_Part]) -> Model:
+def _fit_layout(
+    history: SeriesBatch, spec: ModelSpec, robust: Robustness, layout: Mapping[str, Any], parts: list[_Part]
+) -> Model:
     """One model of all series in `parts`, which have one layout but not one grid."""
     rows = np.concatenate([part.rows for part in parts])
-    fitted = [_fit_part(history, spec, layout, part) for part in parts]
+    fitted = [_fit_part(history, spec, robust, layout, part) for part in parts]
     D = max(f["delta"].shape[1] for f, _ in fitted)
     arrays = {
         name: np.concatenate([_widen(f[name], D, fill) if fill is not None else f[name] for f, _ in fitted])
         for name, fill in _FILL.items()
     }
+    slots = max((f["profile"].shape[1] for f, _ in fitted if "profile" in f), default=0)
+    if slots:
+        arrays["profile"] = np.concatenate([f.get("profile", np.zeros((len(f["m"]), slots))) for f, _ in fitted])
     status = [s for _, part_status in fitted for s in part_status]
     order = np.argsort(rows, kind="stable")
     return Model(
@@ -154,7 +164,7 @@ def _widen(array: Float, D: int, fill: float) -> Float:
 
 
 def _fit_part(
-    history: SeriesBatch, spec: ModelSpec, layout: Mapping[str, Any], part: _Part
+    history: SeriesBatch, spec: ModelSpec, robust: Robustness, layout: Mapping[str, Any], part: _Part
 ) -> tuple[dict[str, Float], list[str]]:
     """The arrays and statuses of the rows of one part, in their order."""
     whole = history.grid
@@ -174,32 +184,37 @@ def _fit_part(
         "t_start": np.full(S, at[0]), "t_scale": np.full(S, t_scale), "history_end": np.full(S, at[-1]),
     }  # fmt: skip
     status = np.full(S, OK, dtype="U16")
+    slots = Slots.of_days(civil_days(at, layout["timezone"]), grid.step) if robust.profile else None
+    profiles = np.zeros((S, slots.count)) if slots is not None else np.zeros((S, 0))
     for chunk in _chunks(np.arange(S), grid.size):
         values = history.values[part.rows[chunk], part.first : part.last]
-        gaps = np.isnan(values).any(axis=1)
-        for holed, group in ((False, np.flatnonzero(~gaps)), (True, np.flatnonzero(gaps))):
-            if not len(group):
-                continue
-            found = statistics(values[group], basis, spec.scaling)
-            solution = solve(basis, found)
-            to = chunk[group]
-            theta = solution.theta
-            out["m"][to] = theta[:, 0]
-            if linear:
-                out["k"][to] = theta[:, 1]
-            out["beta"][to], out["delta"][to] = theta[:, R - X.shape[1] : R], theta[:, R:]
-            out["sigma_obs"][to] = np.sqrt(solution.v)
-            out["y_floor"][to], out["y_scale"][to] = found.floor, found.scale
-            if holed:
-                observed = ~np.isnan(values[group])
-                out["history_end"][to] = at[grid.size - 1 - observed[:, ::-1].argmax(axis=1)]
-            status[to] = _status(found, solution)
+        fit = fit_rows(values, basis, spec.scaling, robust, grid.step, slots)
+        theta = fit.theta
+        out["m"][chunk] = theta[:, 0]
+        if linear:
+            out["k"][chunk] = theta[:, 1]
+        out["beta"][chunk], out["delta"][chunk] = theta[:, R - X.shape[1] : R], theta[:, R:]
+        out["sigma_obs"][chunk] = np.sqrt(fit.v)
+        out["y_floor"][chunk], out["y_scale"][chunk] = fit.floor, fit.scale
+        out["history_end"][chunk] = at[_last(values)]
+        status[chunk] = _status(fit)
+        if fit.profile is not None:
+            profiles[chunk] = fit.profile
     out["m"][(status == NO_DATA) | (status == NOT_CONVERGED)] = np.nan
+    if profiles.any():
+        out["profile"] = profiles
     return out, status.tolist()
 
 
-def _status(found: Statistics, solution: Solution) -> NDArray[np.str_]:
+def _last(values: Float) -> Index:
+    """The column of the last value of each row [S]; the last column where there is none."""
+    T = values.shape[1]
+    last = np.full(len(values), T - 1, dtype=np.int64)
+    open_ended = np.flatnonzero(np.isnan(values[:, -1]))
+    last[open_ended] -= np.argmax(~np.isnan(values[open_ended, ::-1]), axis=1)
+    return last
+
+
+def _status(fit: Fit) -> NDArray[np.str_]:
     """What each row is worth, [n]."""
-    return np.select(
-        [found.n == 0, found.n < 2, ~found.usable, ~solution.converged], [NO_DATA, TOO_SHORT, CONSTANT, NOT_CONVERGED], OK
-    )
+    return np.select([fit.n == 0, fit.n < 2, ~fit.usable, ~fit.converged], [NO_DATA, TOO_SHORT, CONSTANT, NOT_CONVERGED], OK)

@@ -38,6 +38,10 @@ class Solution:
     converged: Bool
     rounds: int
 
+    def take(self, rows: Index) -> "Solution":
+        """The solutions of these rows."""
+        return Solution(self.theta[rows], self.v[rows], self.converged[rows], self.rounds)
+
 
 def solve(basis: Basis, statistics: Statistics, warm: Solution | None = None) -> Solution:
     """The posterior modes of all series of `statistics`; `warm` starts from an earlier solution (the optimum is the same)."""

@@ -5,6 +5,7 @@ fit needs no point of the series again). Does not solve anything and knows neith
 Source of the formulas: Prophet's model (Taylor and Letham, 2018) with sigma profiled out; T, S, P, R, D as below.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -36,6 +37,7 @@ class Basis:
     Z: Float
     R: int
     D: int
+    K: int
     penalty: Float
     tau: float
     G: Float
@@ -73,6 +75,14 @@ class Basis:
             np.subtract(t[:, None], s, out=Z[:, R:])
             np.maximum(Z[:, R:], 0.0, out=Z[:, R:])
         penalty = 1.0 / np.square(np.concatenate([np.full(trend, _TREND_SCALE), scales]))
+        return cls._prepared(Z, R, D, K, penalty, tau)
+
+    def head(self, T: int) -> "Basis":
+        """The basis of the first T rows alone."""
+        return self._prepared(self.Z[:T], self.R, self.D, self.K, self.penalty, self.tau)
+
+    @classmethod
+    def _prepared(cls, Z: Float, R: int, D: int, K: int, penalty: Float, tau: float) -> "Basis":
         G: Float = Z.T @ Z
         root = 1.0 / np.sqrt(penalty)
         d, U = np.linalg.eigh(G[:R, :R] * root[:, None] * root)
@@ -83,7 +93,7 @@ class Basis:
         Gdd[:D, :D] = G[R:, R:]
         products = (M.T[:, :, None] * M.T[:, None, :]).reshape(R, -1)
         # Round-off makes the smallest eigenvalues of a singular block slightly negative; v may be smaller than that.
-        return cls(Z, R, D, penalty, tau, G, np.maximum(d, 0.0), V, M, Gdd, products)
+        return cls(Z, R, D, K, penalty, tau, G, np.maximum(d, 0.0), V, M, Gdd, products)
 
     def grams(self, observed: Bool) -> Float:
         """Z'Z over the observed rows only, [S, P, P], for `observed` [S, T]; rows with equal masks are computed once."""
@@ -129,6 +139,16 @@ class Statistics:
     yy: Float
     grams: Float | None
     usable: Bool
+
+    @classmethod
+    def concat(cls, parts: Sequence["Statistics"]) -> "Statistics":
+        """The statistics of all parts, which either all have gaps or all have none."""
+        if len(parts) == 1:
+            return parts[0]
+        grams = None if parts[0].grams is None else np.concatenate([p.grams for p in parts if p.grams is not None])
+        names = ("n", "floor", "scale", "centre", "b", "yy")
+        whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**whole, grams=grams, usable=np.concatenate([part.usable for part in parts]))
 
     def take(self, rows: NDArray[np.int64]) -> "Statistics":
         """The statistics of these rows."""

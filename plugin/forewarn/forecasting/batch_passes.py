@@ -1,0 +1,194 @@
+"""One chunk of series on one basis: the plain fit, then the passes that make it robust.
+
+Owns: the order of shift, profile, outliers and refit, and the warm start from pass to pass. Everything is in units of y
+here; times and models are `batch.py`'s.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from forewarn.detector import HOUR
+from forewarn.forecasting.batch_profile import Slots, profiles
+from forewarn.forecasting.batch_robust import Bool, Index, outliers, resting, shifts, spread
+from forewarn.forecasting.batch_solver import Solution, solve
+from forewarn.forecasting.batch_statistics import Basis, Statistics, statistics
+from forewarn.series import Float
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """How a fit treats what is not normal; all of it off is Prophet's own posterior mode.
+
+    `passes` refits drop points more than `cut` robust deviations off; shifts of the level are adopted after `adopt_after`
+    ms (0: never looked for); `profile` adds the median of the residuals by time of the week where it predicts better.
+    """
+
+    passes: int = 2
+    cut: float = 4.0
+    adopt_after: int = 36 * HOUR
+    profile: bool = True
+
+
+PLAIN: Final = Robustness(passes=0, adopt_after=0, profile=False)
+
+
+_ROWS: Final = 64
+"""Rows whose values are worked on at a time: their planes stay in the cache, and a fit needs no second copy of the data."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """Fitted rows: `theta` [S, P] in scaled units ((y - floor) / scale), sigma^2 = `v` there, `n` values of the history.
+
+    `usable`: there was something to fit; `converged`: its optimum was found. `profile` [S, slots] is in units of y, None
+    if no row has one.
+    """
+
+    n: Float
+    floor: Float
+    scale: Float
+    theta: Float
+    v: Float
+    usable: Bool
+    converged: Bool
+    profile: Float | None
+
+
+def fit_rows(values: Float, basis: Basis, scaling: str, robust: Robustness, step: int, slots: Slots | None) -> Fit:
+    """The fit of `values` [S, T] in buckets of `step` ms, NaN = missing, on the basis; `slots` None: without profile."""
+    return _Fitting(values, basis, scaling, robust, step, slots).run()
+
+
+class _Fitting:
+    """What is known so far of each row, while the passes go over them."""
+
+    def __init__(self, values: Float, basis: Basis, scaling: str, robust: Robustness, step: int, slots: Slots | None) -> None:
+        S, T = values.shape
+        self._values, self._basis, self._scaling, self._robust, self._step = values, basis, scaling, robust, step
+        self._slots = slots if robust.profile else None
+        self._n, self._floor, self._scale = np.zeros(S), np.zeros(S), np.ones(S)
+        self._theta, self._v = np.zeros((S, basis.R + basis.D)), np.zeros(S)
+        self._usable, self._converged = np.zeros(S, dtype=np.bool_), np.zeros(S, dtype=np.bool_)
+        if robust.passes:
+            self._dropped = np.zeros((S, T), dtype=np.bool_)
+            self._resting, self._least = np.zeros(S, dtype=np.bool_), np.zeros(S)
+            self._passing = np.full(S, T, dtype=np.int64)
+            self._jumps: list[list[tuple[int, float]]] = [[] for _ in range(S)]
+            self._profile = np.zeros((S, slots.count if slots is not None else 0))
+
+    def run(self) -> Fit:
+        robust, T, S = self._robust, self._values.shape[1], len(self._values)
+        everything = np.arange(S)
+        # The last hours wait until the rest has said what to expect of them: an incident there would bend the whole fit.
+        tail = robust.adopt_after // self._step if robust.passes else 0
+        head = self._basis.head(T - tail) if 0 < tail < T // 3 else self._basis
+        self._fit(everything, head, lambda rows: self._values[rows, : len(head.Z)], warm=False)
+        if head is not self._basis:
+            again = np.flatnonzero(~(self._usable & self._converged))
+            self._fit(again, self._basis, lambda rows: self._values[rows], warm=False)
+        if robust.passes:
+            fitted = np.flatnonzero(self._usable & self._converged)
+            self._fit(fitted, self._basis, self._first_pass, warm=True)
+            for _ in range(1, robust.passes):
+                self._fit(fitted, self._basis, self._later_pass, warm=True)
+        some = robust.passes > 0 and bool(self._profile.any())
+        return Fit(
+            self._n, self._floor, self._scale, self._theta, self._v, self._usable, self._converged,
+            self._profile if some else None,
+        )  # fmt: skip
+
+    def _fit(self, rows: Index, basis: Basis, given_by: Callable[[Index], Float], *, warm: bool) -> None:
+        """Fits these rows to the values [rows, T] that `given_by` says; rows that it says are all NaN stay as they are."""
+        complete: list[tuple[Index, Statistics]] = []
+        holed: list[tuple[Index, Statistics]] = []
+        for first in range(0, len(rows), _ROWS):
+            block = rows[first : first + _ROWS]
+            given = given_by(block)
+            with np.errstate(over="ignore", invalid="ignore"):
+                gaps = np.isnan(given.sum(axis=1))
+            for kind, part in ((complete, np.flatnonzero(~gaps)), (holed, np.flatnonzero(gaps))):
+                if len(part):
+                    chosen = given if len(part) == len(given) else given[part]
+                    kind.append((block[part], statistics(chosen, basis, self._scaling)))
+        for parts in (complete, holed):
+            if parts:
+                to = np.concatenate([part for part, _ in parts])
+                self._solve(to, basis, Statistics.concat([found for _, found in parts]), warm=warm)
+
+    def _solve(self, rows: Index, basis: Basis, found: Statistics, *, warm: bool) -> None:
+        start = None
+        if warm:
+            ratio = self._scale[rows] / found.scale
+            start = Solution(self._theta[rows] * ratio[:, None], self._v[rows] * ratio**2, self._converged[rows], 0)
+        else:
+            self._n[rows] = found.n
+        solution = solve(basis, found, start)
+        if warm:  # what the outliers leave may be constant; then the fit before was the better one
+            good = np.flatnonzero(found.usable & solution.converged)
+            rows, found, solution = rows[good], found.take(good), solution.take(good)
+        self._floor[rows], self._scale[rows], self._usable[rows] = found.floor, found.scale, found.usable
+        self._theta[rows], self._v[rows], self._converged[rows] = solution.theta, solution.v, solution.converged
+
+    def _first_pass(self, rows: Index) -> Float:
+        """The values [rows, T] without outliers, passing shifts and profile, on their newest level."""
+        given, residuals = self._residuals(rows)
+        self._resting[rows], self._least[rows] = resting(given)
+        scale = spread(residuals, self._resting[rows], self._least[rows])
+        if self._robust.adopt_after:
+            basis = self._basis
+            seasonal = self._theta[rows, basis.R - basis.K : basis.R] @ basis.Z[:, basis.R - basis.K : basis.R].T
+            moved = shifts(given - self._scale[rows, None] * seasonal, scale, self._step, self._robust.adopt_after)
+            self._passing[rows] = moved.passing
+            for row, before, jump in zip(rows[moved.rows].tolist(), moved.before.tolist(), moved.jump.tolist(), strict=True):
+                self._jumps[row].append((before, jump))
+            self._move(rows, given, residuals)
+            scale = spread(residuals, self._resting[rows], self._least[rows])
+        self._dropped[rows] = outliers(residuals, scale, self._robust.cut)
+        given[self._dropped[rows]] = np.nan
+        return given
+
+    def _later_pass(self, rows: Index) -> Float:
+        """The same with the fit of the pass before, and without the profile; rows that would not change are all NaN.
+
+        Only now: the residuals of a fit that saw the outliers have a pattern of their own, which a profile would keep.
+        """
+        given, residuals = self._residuals(rows)
+        self._move(rows, given, residuals)
+        scale = spread(residuals, self._resting[rows], self._least[rows])
+        changed: Bool = np.zeros(len(rows), dtype=np.bool_)
+        if self._slots is not None:
+            found = profiles(residuals, scale, self._slots)
+            changed = np.any(found != 0, axis=1)
+            self._profile[rows] = found
+            chosen = np.flatnonzero(changed)
+            expected = found[chosen][:, self._slots.of]
+            given[chosen] -= expected
+            residuals[chosen] -= expected
+            scale[chosen] = spread(residuals[chosen], self._resting[rows[chosen]], self._least[rows[chosen]])
+        out = outliers(residuals, scale, self._robust.cut)
+        changed = changed | np.any(out != self._dropped[rows], axis=1)
+        self._dropped[rows] = out
+        given[out] = np.nan
+        given[~changed] = np.nan
+        return given
+
+    def _residuals(self, rows: Index) -> tuple[Float, Float]:
+        """The values of these rows and what the fit leaves of them, [rows, T], in units of y."""
+        given = self._values[rows]
+        residuals = self._theta[rows] @ self._basis.Z.T
+        residuals *= -self._scale[rows, None]
+        residuals -= self._floor[rows, None]
+        residuals += given
+        return given, residuals
+
+    def _move(self, rows: Index, given: Float, residuals: Float) -> None:
+        """Lifts what lies before adopted shifts to the newest level, and forgets what lies behind passing ones."""
+        for i, row in enumerate(rows.tolist()):
+            for before, jump in self._jumps[row]:
+                given[i, :before] += jump
+                residuals[i, :before] += jump
+            given[i, self._passing[row] :] = np.nan
+            residuals[i, self._passing[row] :] = np.nan

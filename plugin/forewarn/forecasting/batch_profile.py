@@ -1,0 +1,149 @@
+"""What Fourier terms cannot follow: the median of the residuals by time of the civil week.
+
+Owns: where such a profile predicts better than none, decided per series by predicting each value from the others of its
+time. A profile is constant over each slot of the week; a pattern of the day is repeated on all days.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.detector import DAY
+from forewarn.forecasting.design_matrix import week_slots
+from forewarn.series import Float
+
+Index = NDArray[np.int64]
+
+_SHORTEST_SLOT: Final = DAY // 96
+_GAIN: Final = 0.97
+"""Share of the error without a profile that must remain at most for a profile to be taken."""
+_WEEKDAYS: Final = (0, 1, 1, 0, 0, 0, 0)
+"""The kind of each day: 1 on weekends. Weeks are counted from 1970-01-01, a Thursday."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cycle:
+    """One way of cutting the week: `cells` [slots] is the cell of each slot, `starts` and `order` gather the slots of each
+    cell, `table` [cells, n] its buckets (padded with T). Cells are numbered by (kind of day, time of day). Those whose
+    mean lies within `significant` of its standard errors stay 0: the fewer values a cell has, the more would be noise.
+    """
+
+    cells: Index
+    order: Index
+    starts: Index
+    table: Index
+    significant: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slots:
+    """The civil week in equal slots, and the ways of pooling them that a window is long enough for.
+
+    `of` [T] is the slot of each bucket, `count` their number; `order` [T] sorts the buckets by slot, `filled` are the slots
+    that have buckets and `starts` where each begins in that order.
+    """
+
+    of: Index
+    count: int
+    order: Index
+    filled: Index
+    starts: Index
+    cycles: tuple[_Cycle, ...]
+
+    @classmethod
+    def of_days(cls, days: Float, step: int) -> "Slots | None":
+        """The slots of civil `days` [T] (since 1970-01-01) in buckets of `step` ms; None if no cycle is seen four times."""
+        length = max(step, _SHORTEST_SLOT)
+        span = days[-1] - days[0] + step / DAY if len(days) else 0.0
+        if DAY % length or span < 4 - 1e-6:
+            return None
+        per_day = DAY // length
+        count = 7 * per_day
+        of = week_slots(days, count)
+        slot = np.arange(count)
+        ways = [(slot % per_day, 2.0)]
+        if span > 14 - 1e-6:
+            ways.append((slot % per_day + per_day * np.array(_WEEKDAYS)[slot // per_day], 2.5))
+        if span > 28 - 1e-6:
+            ways.append((slot, 3.5))
+        order = np.argsort(of, kind="stable")
+        filled, starts = np.unique(of[order], return_index=True)
+        return cls(of, count, order, filled, starts, tuple(_cycle(of, cells, significant) for cells, significant in ways))
+
+
+def _cycle(of: Index, cells: Index, significant: float) -> _Cycle:
+    order = np.argsort(cells, kind="stable")
+    return _Cycle(
+        cells, order, np.unique(cells[order], return_index=True)[1], _table(cells[of], int(cells.max()) + 1), significant
+    )
+
+
+def _table(cell: Index, cells: int) -> Index:
+    """The buckets of each cell, [cells, n], padded with T."""
+    T = len(cell)
+    buckets = np.argsort(cell, kind="stable")
+    counts = np.bincount(cell, minlength=cells)
+    table = np.full((cells, int(counts.max(initial=1))), T, dtype=np.int64)
+    first = np.cumsum(counts) - counts
+    table[cell[buckets], np.arange(T) - np.repeat(first, counts)] = buckets
+    return table
+
+
+def profiles(residuals: Float, scale: Float, slots: Slots) -> Float:
+    """The profiles [S, slots] of residuals [S, T], NaN = missing; `scale` [S] is their robust deviation. A row is 0 where no
+    cycle predicts the residuals better than no profile.
+
+    Whether one does is decided by predicting every value from the others of its cell (leave one out, in closed form for
+    means); spikes count no more than four deviations there. The profile itself is made of medians.
+    """
+    S = len(residuals)
+    limit = 4.0 * scale[:, None]
+    seen = ~np.isnan(residuals)
+    clipped = np.where(seen, np.clip(residuals, -limit, limit), 0.0)[:, slots.order]
+    sums = np.zeros((3, S, slots.count))
+    for total, part in zip(sums, (seen[:, slots.order].astype(np.float64), clipped, clipped * clipped), strict=True):
+        total[:, slots.filled] = np.add.reduceat(part, slots.starts, axis=1)
+    before = sums[2].sum(axis=1)
+    best, choice = np.full(S, _GAIN), np.full(S, -1)
+    noise: list[Float] = []
+    for number, cycle in enumerate(slots.cycles):
+        n, y, yy = np.add.reduceat(sums[:, :, cycle.order], cycle.starts, axis=2)
+        explained = y * y / np.maximum(n, 1.0)
+        noise.append(_noise(n, yy - explained, scale, slots.count // 7))
+        kept = (n >= 3) & (explained > cycle.significant**2 * noise[number])
+        left = np.where(kept, (yy - explained) * (n / np.maximum(n - 1, 1.0)) ** 2, yy).sum(axis=1)
+        share = left / np.where(before > 0, before, 1.0)
+        better = (share < best) & (before > 0)
+        best[better], choice[better] = share[better], number
+    found = np.zeros((S, slots.count))
+    for number, cycle in enumerate(slots.cycles):
+        rows = np.flatnonzero(choice == number)
+        if len(rows):
+            padded = np.concatenate([residuals[rows], np.full((len(rows), 1), np.nan)], axis=1)
+            found[rows] = _medians(padded, cycle, noise[number][rows])[:, cycle.cells]
+    return found
+
+
+def _noise(n: Float, within: Float, scale: Float, per_day: int) -> Float:
+    """The variance [S, cells] of single values: that of their time of day, over all kinds of day, but at least scale^2.
+
+    Where the noise is larger at some hours, a mean must be larger there to mean something.
+    """
+    S, cells = n.shape
+    free = np.maximum(n - 1, 0.0).reshape(S, -1, per_day).sum(axis=1)
+    variance = within.reshape(S, -1, per_day).sum(axis=1) / np.maximum(free, 1.0)
+    return np.tile(np.maximum(variance, np.square(scale)[:, None]), (1, cells // per_day))
+
+
+def _medians(padded: Float, cycle: _Cycle, noise: Float) -> Float:
+    """The medians [S, cells] of the buckets of each cell; 0 where they are few or hardly different from 0."""
+    gathered = padded[:, cycle.table]
+    gathered.sort(axis=2)  # NaN last
+    count = np.count_nonzero(~np.isnan(gathered), axis=2)
+    last = np.maximum(count - 1, 0)[:, :, None]
+    low = np.take_along_axis(gathered, last // 2, axis=2)
+    high = np.take_along_axis(gathered, (last + 1) // 2, axis=2)
+    found = ((low + high) / 2)[:, :, 0]
+    return np.where((count >= 3) & (found * found * count > cycle.significant**2 * noise), found, 0.0)
