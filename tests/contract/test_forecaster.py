@@ -50,10 +50,14 @@ def forecast_of(models: tuple[Model, ...], keys: tuple[SeriesKey, ...], grid: Ti
 
 def odd_batch(rows: dict[str, np.ndarray]) -> SeriesBatch:
     n = len(next(iter(rows.values())))
-    return SeriesBatch(tuple(SeriesKey("odd", (("case", case),)) for case in rows), TimeGrid(START, STEP, n), np.array(list(rows.values())))
+    return SeriesBatch(
+        tuple(SeriesKey("odd", (("case", case),)) for case in rows), TimeGrid(START, STEP, n), np.array(list(rows.values()))
+    )
 
 
-def test_every_series_gets_one_row_of_the_engine_asked_for(models: tuple[Model, ...], history: SeriesBatch, spec: ModelSpec) -> None:
+def test_every_series_gets_one_row_of_the_engine_asked_for(
+    models: tuple[Model, ...], history: SeriesBatch, spec: ModelSpec
+) -> None:
     assert sorted(key for model in models for key in model.keys) == sorted(history.keys)
     for model in models:
         assert model.engine == spec.engine

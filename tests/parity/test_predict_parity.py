@@ -93,7 +93,9 @@ def test_forecasts_equal_those_of_plain_prophet_with_its_own_holidays() -> None:
     assert model.layout["holidays"]["names"] == ["Assumption Day"]
     # Not add_country_holidays: its empty columns for the year's other holidays change where L-BFGS stops.
     holidays = make_holidays_df([2025, 2026, 2027], "AT").query("holiday == 'Assumption Day'")
-    plain = Prophet(scaling="minmax", holidays=holidays, yearly_seasonality=False, weekly_seasonality=False, daily_seasonality=False)
+    plain = Prophet(
+        scaling="minmax", holidays=holidays, yearly_seasonality=False, weekly_seasonality=False, daily_seasonality=False
+    )
     plain.uncertainty_samples = 0
     plain.add_seasonality("weekly", 7, 3).add_seasonality("daily", 1, 4)
     at = instants(history.grid)

@@ -56,7 +56,7 @@ class _Route:
 class Forecasting:
     """Routes each series to the best engine that its history is long enough for, and further down where that fails.
 
-    `auto` means batch where it is there and applies to the specification, else stan. The layout of each model says why.
+    `auto` means batch where it applies to the specification, else stan. The layout of each model says why.
     """
 
     def __init__(self, workers: WorkerPool | None = None, engines: Iterable[Engine] = ()) -> None:
@@ -117,13 +117,8 @@ class Forecasting:
     def _load(self, alias: str, spec: ModelSpec) -> str | None:
         """Loads an engine; returns why it cannot be used for `spec`, or None."""
         name, _, attribute = _LOADED_ON_USE[alias].partition(":")
-        if alias in self._engines:
-            module = import_module(type(self._engines[alias]).__module__)
-        else:
-            try:
-                module = import_module(name)
-            except ModuleNotFoundError as error:
-                return f"it is not installed ({error})"
+        module = import_module(type(self._engines[alias]).__module__ if alias in self._engines else name)
+        if alias not in self._engines:
             self._engines[alias] = getattr(module, attribute)()
         applies = getattr(module, "applies", None)
         return applies(spec) if applies is not None else None

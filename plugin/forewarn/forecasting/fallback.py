@@ -146,10 +146,12 @@ def _scale(residuals: Float, extent: Extent, pooled: Rows) -> Float:
     share = np.where(seen, residuals, 0.0) / unit[:, None]
     deviation = unit * np.sqrt(np.sum(np.square(share), axis=1) / np.maximum(np.count_nonzero(seen, axis=1), 1))
     spread = np.where(spread <= 1e-6 * deviation, deviation, spread)
-    few = np.maximum(pooled, 2)
+    # The median of n values lies too close to them and is uncertain itself; 1 + 2.1/(n - 1.2) makes up for both
+    # within 5 % for n >= 4 (simulated with Gaussian values).
+    few = 1.0 + 2.1 / (np.maximum(pooled, 3) - 1.2)
     size = np.maximum(np.abs(extent.low), np.abs(extent.high))
     least = 1e-9 * np.where((size > 0) & np.isfinite(size), size, 1.0)
-    scale: Float = np.fmax(spread * np.sqrt(few / (few - 1)), least)
+    scale: Float = np.fmax(spread * few, least)
     return scale
 
 

@@ -117,14 +117,15 @@ def prophet_of(values: Float, grid: TimeGrid, spec: ModelSpec, layout: Mapping[s
 
     Raises RuntimeError if Stan does not converge.
     """
-    import pandas  # noqa: PLC0415 - vendor, loaded on use; its full name says so
+    prophet_class = _civil_prophet()
+    import pandas  # noqa: PLC0415 - vendor, loaded on use
 
     holidays = None
     if layout["holidays"]["names"]:
         pairs = [(name, day) for name in layout["holidays"]["names"] for day in layout["holidays"]["days"][name]]
         holidays = pandas.DataFrame(pairs, columns=["holiday", "ds"])
     with _quiet():
-        model = _civil_prophet()(
+        model = prophet_class(
             timezone=layout["timezone"],
             growth=layout["growth"],
             n_changepoints=spec.n_changepoints,
@@ -236,11 +237,11 @@ def _civil_prophet() -> Any:
     """Prophet whose trend runs in UTC while seasonalities and holidays see the wall clock: with local `ds` the hour that
     a clock repeats in autumn would be there twice and the trend would bend.
     """
-    with _quiet():
-        try:
+    try:
+        with _quiet():
             from prophet import Prophet  # noqa: PLC0415 - loads for a second or two
-        except ImportError as error:
-            raise EngineUnavailable(f"the package prophet cannot be loaded: {error}") from error
+    except ImportError as error:
+        raise EngineUnavailable(f"the package prophet cannot be loaded: {error}") from error
 
     class CivilProphet(Prophet):
         def __init__(self, timezone: str, **settings: Any) -> None:
@@ -257,10 +258,11 @@ def _civil_prophet() -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Prophet and cmdstanpy report every fit, and prophet the plotting libraries that it misses; none of it is news."""
+    import pandas.errors  # noqa: PLC0415 - vendor, loaded on use
+
     with warnings.catch_warnings():
-        # prophet 1.5.0 under pandas 3 raises Pandas4Warning in fit and predict, a kind of DeprecationWarning.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
+        # prophet 1.5.0 under pandas 3 raises it in fit and predict; older versions of pandas do not have it.
+        warnings.simplefilter("ignore", getattr(pandas.errors, "Pandas4Warning", DeprecationWarning))
         for name in ("prophet", "prophet.plot", "prophet.models", "cmdstanpy"):
             logging.getLogger(name).disabled = True  # cmdstanpy sets its level when it is imported, deep inside
         yield

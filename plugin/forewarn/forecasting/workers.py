@@ -44,9 +44,9 @@ class WorkerPool:
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> list[Result | None]:
         """The results of `function` (importable by name) over the tasks, in their order.
 
-        When a worker dies (killed, out of memory), the tasks that were running are suspects: each is tried once more,
-        alone in a fresh pool, so that one deadly task cannot take others down. None stands for a task that killed its
-        worker twice. Exceptions of the function are raised here.
+        When a worker dies (killed, out of memory), the tasks that were running are suspects: each is tried again alone
+        in a fresh pool, so that one deadly task cannot take others down. None stands for a task whose worker died twice
+        with no other task running. Exceptions of the function are raised here.
         """
         todo = list(tasks)
         if not self._processes:
@@ -55,7 +55,8 @@ class WorkerPool:
         # One more than there are workers, so that none waits for us; few, so that few are suspects.
         suspects = self._run(function, todo, range(len(todo)), results, in_flight=self._processes + 1)
         for suspect in suspects:
-            self._run(function, todo, (suspect,), results, in_flight=1)
+            if self._run(function, todo, (suspect,), results, in_flight=1):
+                self._run(function, todo, (suspect,), results, in_flight=1)
         return results
 
     def close(self) -> None:
