@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,13 +25,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from forewarn.backtest import Done, Job, find_jobs, run_job
-from forewarn.config import Config, load, parse
+from forewarn.config import Config, load, with_store
 from forewarn.detector import Detector, Selection
 from forewarn.errors import ConfigError, ForewarnError, SourceError, StoreError, StoreUnavailable, TickRefused
 from forewarn.schedule import fresh_nonce, run_until_stopped, wall_clock
 from forewarn.service import Runner
 from forewarn.tick import Memory, run_tick
 from forewarn.wiring import Built, Sources, backtest_rooms, build
+from forewarn_datasource.wiring import serve_in_thread, serve_until
 
 EXIT: Final[Mapping[type[ForewarnError], int]] = {ConfigError: 2, SourceError: 3, StoreError: 4, TickRefused: 5}
 out, err = Console(), Console(stderr=True)
@@ -79,11 +80,7 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
 def read_config(path: str, store: str | None) -> Config:
     """The configuration, with its store replaced if the command line names another."""
     config = load(path, os.environ)
-    if store is None:
-        return config
-    other = parse(f"store: {json.dumps(store)}", os.environ, Path.cwd()) if store != "elasticsearch" else None
-    settings = other.store if other else replace(config.store, kind="elasticsearch", path=None)
-    return replace(config, store=settings)
+    return config if store is None else with_store(config, store, Path.cwd())
 
 
 config_option = click.option(
@@ -156,7 +153,9 @@ def run(
             replay(runner, start, min(end or wall_clock(), wall_clock()), as_json)
             return
         embedded = config.store.kind == "sqlite" if serve is None else serve
-        server = start_datasource(config, built) if embedded else None
+        server = serve_in_thread(config, built.parts.store) if embedded else None
+        if server is not None:
+            err.print(f"forewarn: datasource on {server.url}", markup=False, highlight=False)
         try:
             run_until_stopped(runner, wake)
         finally:
@@ -164,15 +163,6 @@ def run(
                 server.close()
     finally:
         built.close()
-
-
-def start_datasource(config: Config, built: Built) -> Any:
-    """The datasource over the same store, in a thread of this process."""
-    from forewarn_datasource.wiring import serve_in_thread
-
-    server = serve_in_thread(config, built.parts.store)
-    err.print(f"forewarn: datasource on {server.url}", markup=False, highlight=False)
-    return server
 
 
 def replay(runner: Runner, start: int, end: int, as_json: bool) -> None:
@@ -218,8 +208,6 @@ def replay(runner: Runner, start: int, end: int, as_json: bool) -> None:
 @reports_errors
 def serve(config_path: str, store: str | None) -> None:
     """The Grafana datasource: reads only the store."""
-    from forewarn_datasource.wiring import serve_until
-
     stop = Event()
     on_signals(stop)
     serve_until(read_config(config_path, store), stop, lambda url: err.print(f"forewarn: datasource on {url}", markup=False))

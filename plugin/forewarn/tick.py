@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from forewarn.anomaly import Anomaly
 from forewarn.delivery import deliver, load_outbox, notifications, outbox_block, still_needed, transitions
 from forewarn.detector import HOUR, Detector
-from forewarn.errors import StoreConflict, TickRefused
+from forewarn.errors import StoreConflict, StoreRejected, TickRefused
 from forewarn.ports import Notifier, Store
 from forewarn.progress import Moved, move
 from forewarn.results import Notification, Publication
@@ -72,6 +72,16 @@ def run_tick(parts: Parts, memory: Memory | None, now: int, wall: int, nonce: st
     """
     memory = memory or load_memory(parts)
     refuse(memory.head, now, wall)
+    try:
+        return _tick(parts, memory, now, nonce)
+    except StoreRejected as error:
+        if _superseded(parts, memory.head):
+            raise StoreConflict(f"another scheduler has gone on: {error}") from error
+        raise
+
+
+def _tick(parts: Parts, memory: Memory, now: int, nonce: str) -> Memory:
+    """The flow itself."""
     memory = finish(parts, memory)
     streams, states = memory.streams, {state.name: state for state in memory.head.detectors}
     moved = [
@@ -87,10 +97,25 @@ def run_tick(parts: Parts, memory: Memory | None, now: int, wall: int, nonce: st
 
 def load_memory(parts: Parts) -> Memory:
     """The committed state, read by id."""
+    while True:
+        loaded = parts.store.load_head()
+        if loaded is None:
+            return Memory(Head(0, -1, ""), None, {}, published=True)
+        head = Head.read(loaded[0])
+        try:
+            return _load(parts, head, loaded[1])
+        except StoreRejected:
+            if not _superseded(parts, head):
+                raise
+
+
+def _superseded(parts: Parts, head: Head) -> bool:
+    """Whether somebody has committed since `head` was loaded, and may have swept blocks that only it named."""
     loaded = parts.store.load_head()
-    if loaded is None:
-        return Memory(Head(0, -1, ""), None, {}, published=True)
-    head, token = Head.read(loaded[0]), loaded[1]
+    return loaded is not None and Head.read(loaded[0]).generation != head.generation
+
+
+def _load(parts: Parts, head: Head, token: str) -> Memory:
     streams = {}
     for detector in parts.detectors:
         state = head.detector(detector.name)
