@@ -56,8 +56,8 @@ def moment(value: object, field: str) -> int:
 
 
 def _moment_of_text(text: str, field: str) -> int:
-    if _INTEGER.match(text):
-        return int(text)
+    if text.lstrip("+-").isdigit():  # however many: a long number must not be read as a compact ISO date
+        return int(text) if _INTEGER.match(text) else END_OF_TIME + 1
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:

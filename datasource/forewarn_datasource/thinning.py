@@ -4,8 +4,8 @@ Owns: Rows, thin, width_for, common_step. Pure array operations; knows no reques
 
 Rows are gathered in slots of a width that is a multiple of the step, on multiples of it since 1970, so that points do not
 jump when the range moves. Per slot the score is the maximum, `lower` the minimum, `upper` the maximum, `expected` the mean.
-`actual` keeps its minimum and its maximum of every two slots, in the order in which they came: a spike of one bucket stays as
-high as it was, and a dip as low, at most one slot away from its place.
+`actual` keeps its minimum and its maximum of every two slots: a spike of one bucket stays as high as it was, and a dip as
+low. Where both lie in the same slot, the one nearer to the mean moves to the other slot: the spike stays beside its score.
 """
 
 import math
@@ -77,7 +77,7 @@ def thin(rows: Rows, step: int, width: int) -> Rows:
     edges = _edges(slot)
     shown, actual = _envelope(rows.start, rows.actual, width)
     slots = np.union1d(slot[edges], shown)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         held = np.add.reduceat((~np.isnan(rows.expected)).astype(np.int64), edges)
         expected = np.add.reduceat(np.nan_to_num(rows.expected), edges) / held
     at = np.searchsorted(slots, slot[edges])
@@ -97,7 +97,7 @@ def _edges(bins: NDArray[np.int64]) -> NDArray[np.intp]:
 
 
 def _envelope(start: NDArray[np.int64], actual: Float, width: int) -> tuple[NDArray[np.int64], Float]:
-    """(slots, values): of every two slots the minimum and the maximum, the one that came first in the first of them.
+    """(slots, values): of every two slots the minimum and the maximum, each in its own slot where they differ.
 
     Where both are the same value, it is shown in the slots that held it.
     """
@@ -105,21 +105,24 @@ def _envelope(start: NDArray[np.int64], actual: Float, width: int) -> tuple[NDAr
     start, actual = start[known], actual[known]
     if not start.size:
         return start, actual
-    pair = start // (2 * width)
+    slot = start // width
+    pair = slot // 2
     edges = _edges(pair)
-    member = np.repeat(np.arange(edges.size), np.diff(edges, append=pair.size))
+    size = np.diff(edges, append=pair.size)
+    member = np.repeat(np.arange(edges.size), size)
     low, high = np.minimum.reduceat(actual, edges), np.maximum.reduceat(actual, edges)
     place = np.arange(pair.size)
-    at_low = np.minimum.reduceat(np.where(actual == low[member], place, pair.size), edges)
-    at_high = np.minimum.reduceat(np.where(actual == high[member], place, pair.size), edges)
+    at_low = slot[np.minimum.reduceat(np.where(actual == low[member], place, pair.size - 1), edges)]
+    at_high = slot[np.minimum.reduceat(np.where(actual == high[member], place, pair.size - 1), edges)]
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite values have no mean
+        high_stays = high - np.add.reduceat(actual, edges) / size > np.add.reduceat(actual, edges) / size - low
+    crowded = at_low == at_high
+    at_low, at_high = np.where(crowded & high_stays, at_low ^ 1, at_low), np.where(crowded & ~high_stays, at_high ^ 1, at_high)
 
     flat = low == high
-    own = np.unique(start[flat[member]] // width)
+    own = np.unique(slot[flat[member]])
     level = low[np.searchsorted(pair[edges], own // 2)]
-    falls = (at_high < at_low)[~flat]
-    first, second = np.where(falls, high[~flat], low[~flat]), np.where(falls, low[~flat], high[~flat])
-    base = 2 * pair[edges][~flat]
-    return np.concatenate([own, base, base + 1]), np.concatenate([level, first, second])
+    return np.concatenate([own, at_low[~flat], at_high[~flat]]), np.concatenate([level, low[~flat], high[~flat]])
 
 
 def _placed(values: NDArray[Any], at: NDArray[np.intp], size: int) -> Float:

@@ -102,12 +102,9 @@ def blueprint(answers: Answers) -> Blueprint:
 
     @bp.post("/metric-payload-options")
     def payload_options() -> Response:
-        given = body()
-        name = given.get("name")
         targets = {"series": "series", "detector": "detectors", "severity": "severities"}
-        if name not in targets:
-            raise RequestError("name", f"expected one of {', '.join(targets)}, got {str(name)[:80]!r}")
-        found = choices(targets[str(name)], answers.catalogue.listing().records, "name")
+        name = parameters.choice(body().get("name"), "name", tuple(targets), "series")
+        found = choices(targets[name], answers.catalogue.listing().records, "name")
         return reply([{"label": choice.text, "value": choice.value} for choice in found])
 
     @bp.post("/variable")
