@@ -4,13 +4,15 @@ Adapters live in the room of their port (`sources/`, `history/`, `forecasting/`,
 chosen in `wiring.py`. One contract suite in `tests/contract` runs over all adapters of a port.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from forewarn.anomaly import Anomaly, Carry, Scores
 from forewarn.detector import Detector
 from forewarn.forecast import Calibration, Forecast, Model, ModelSpec
+from forewarn.incident import Happening, HeadsUp, Incident, Recommendation
+from forewarn.pattern import LogPage, LogStream, Mined, Pattern
 from forewarn.results import Notification, Publication, SeriesRecord, StoredScores
 from forewarn.series import SeriesBatch, SeriesKey, TimeGrid
 
@@ -50,6 +52,89 @@ class MetricSource(Protocol):
 
     def close(self) -> None:
         """Releases connections; the source is not used afterwards."""
+        ...
+
+
+class LogSource(Protocol):
+    """Where log lines are read. Stateless and resumable; lines are read once by the caller and never kept."""
+
+    def read(self, stream: LogStream, start: int, end: int, cursor: tuple[str | int, ...] | None = None) -> Iterator[LogPage]:
+        """The lines with a time in [start, end), in pages, ascending in time; ties in an order that a second read repeats.
+
+        With the `cursor` of a page it goes on after that page and repeats none of its lines. A line without the message
+        field has the message "". Messages are cut to 2,000 characters. Raises SourceUnavailable for partial answers.
+        """
+        ...
+
+    def check(self, stream: LogStream) -> list[Problem]:
+        """Everything that would keep `read` from working, as for MetricSource."""
+        ...
+
+    def close(self) -> None:
+        """Releases connections."""
+        ...
+
+
+class Miner(Protocol):
+    """Lines into patterns and counts. Ids are pure functions of the text, the same in every process and after any restart."""
+
+    def mine(self, stream: LogStream, detector: str, pages: Iterable[LogPage], grid: TimeGrid) -> Mined:
+        """Counts per bucket of `grid`, entity and pattern; keys are SeriesKey(detector, (*entity, ("pattern", id))).
+
+        Depends on the set of lines only, not on how they were paged; mining [a, b) and [b, c) and joining the counts
+        gives what mining [a, c) gives.
+        """
+        ...
+
+
+class Outlook(Protocol):
+    """Heads-ups of one detector that has a threshold. Pure; causal; any split of a block gives the same changes."""
+
+    def fold(
+        self, opened: Sequence[HeadsUp], actual: SeriesBatch, ahead: Forecast, delay: int
+    ) -> tuple[tuple[HeadsUp, ...], tuple[tuple[int, HeadsUp], ...]]:
+        """The heads-ups that are open after the block, and every change as (nominal time, heads-up).
+
+        `actual` holds the block preceded by the buckets that the outlook looks back at (`look_back` of them, fewer at the
+        very start); `ahead` is the forecast from the block's first bucket to `horizon` buckets after its last. A
+        heads-up opens when the crossing is probable enough, is updated when its time or probability changes notably,
+        is `reached` when the limit is crossed, and is withdrawn when it is no longer probable (with hysteresis).
+        """
+        ...
+
+    @property
+    def look_back(self) -> int:
+        """How many buckets before the block `fold` needs."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """How many buckets ahead it looks."""
+        ...
+
+
+class Correlator(Protocol):
+    """What belongs together. Pure fold over happenings in nominal order."""
+
+    def fold(
+        self, opened: Sequence[Incident], happenings: Sequence[Happening], now: int
+    ) -> tuple[tuple[Incident, ...], tuple[tuple[int, Incident], ...]]:
+        """The incidents that are open at `now`, and every change as (nominal time, incident), in order.
+
+        An incident opens at a happening; happenings that overlap in time and share an entity, or whose entities are
+        joined by a `depends_on` edge, belong to one. It is resolved once nothing in it has been open for the hold
+        time: that change bears the time at which the hold ended, whenever it is noticed. An incident that turns out to
+        be the same as an older one is resolved with `merged_into`. Calls with the same happenings in smaller portions
+        give the same changes. Causes are ranked at every change; recommendations are left as they are.
+        """
+        ...
+
+
+class Advisor(Protocol):
+    """What to do about it."""
+
+    def recommend(self, incident: Incident) -> tuple[Recommendation, ...]:
+        """Up to three cards, best first, each with why; empty when nothing fits. Pure."""
         ...
 
 
@@ -239,6 +324,22 @@ class ResultReader(Protocol):
 
     def anomaly(self, anomaly_id: str) -> Anomaly | None:
         """One anomaly by id."""
+        ...
+
+    def incidents(
+        self, start: int, end: int, *, state: str | None = None, min_severity: float = 0.0, limit: int = 1000
+    ) -> list[Incident]:
+        """Incidents that overlap [start, end) and were not merged into another: the `limit` with the highest severity,
+        in order of (start, id). An open incident has no end yet: it overlaps everything after its start.
+        """
+        ...
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """One incident by id, merged ones too."""
+        ...
+
+    def patterns(self, ids: Sequence[str]) -> list[Pattern]:
+        """The patterns of these ids that are known, in the order given."""
         ...
 
     def committed(self) -> int | None:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from forewarn.anomaly import Anomaly, Scores
 from forewarn.forecast import Calibration, Model
+from forewarn.incident import Incident
+from forewarn.pattern import Pattern
 from forewarn.series import Float, SeriesBatch, SeriesKey, read_only, stable_id
 
 
@@ -70,6 +72,10 @@ class Publication:
     anomalies: tuple[tuple[int, Anomaly], ...] = ()
     """(version, anomaly) pairs; the version is the nominal time of the change."""
     series: tuple[SeriesRecord, ...] = ()
+    incidents: tuple[tuple[int, Incident], ...] = ()
+    """(version, incident) pairs."""
+    patterns: tuple[tuple[int, Pattern], ...] = ()
+    """(version, pattern) pairs; the version is the nominal time of its last sighting."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
