@@ -6,16 +6,20 @@ Owns the forms of keys, anomalies, models, calibrations. Knows nouns only; `bloc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from numpy.typing import NDArray
 
 from forewarn.anomaly import Anomaly
 from forewarn.errors import ModelMismatch
 from forewarn.forecast import Calibration, Model
+from forewarn.incident import HeadsUp, Incident
+from forewarn.pattern import Pattern
 from forewarn.results import Notification
 from forewarn.series import SeriesKey
 
+Noun = TypeVar("Noun", Incident, HeadsUp, Pattern)
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -53,6 +57,55 @@ def notification_json(notification: Notification) -> dict[str, Any]:
 def notification_from(json: Mapping[str, Any]) -> Notification:
     """The notification of `notification_json`."""
     return Notification(**json)
+
+
+def incident_json(incident: Incident) -> dict[str, Any]:
+    """An incident with all its members as a JSON object; NaN becomes the text "nan"."""
+    return _plain(incident)
+
+
+def incident_from(json: Mapping[str, Any]) -> Incident:
+    """The incident of `incident_json`."""
+    return _noun(json, Incident)
+
+
+def heads_up_json(heads_up: HeadsUp) -> dict[str, Any]:
+    """A heads-up as a JSON object."""
+    return _plain(heads_up)
+
+
+def heads_up_from(json: Mapping[str, Any]) -> HeadsUp:
+    """The heads-up of `heads_up_json`."""
+    return _noun(json, HeadsUp)
+
+
+def pattern_json(pattern: Pattern) -> dict[str, Any]:
+    """A pattern as a JSON object."""
+    return _plain(pattern)
+
+
+def pattern_from(json: Mapping[str, Any]) -> Pattern:
+    """The pattern of `pattern_json`."""
+    return _noun(json, Pattern)
+
+
+def _plain(value: Incident | HeadsUp | Pattern) -> dict[str, Any]:
+    def without_nan(item: Any) -> Any:
+        if isinstance(item, float):
+            return item if math.isfinite(item) else str(item)
+        if isinstance(item, Mapping):
+            return {name: without_nan(member) for name, member in item.items()}
+        return [without_nan(member) for member in item] if isinstance(item, (list, tuple)) else item
+
+    plain: dict[str, Any] = without_nan(msgspec.to_builtins(value))
+    return plain
+
+
+def _noun(json: Mapping[str, Any], noun: type[Noun]) -> Noun:
+    try:
+        return msgspec.convert(json, noun, strict=False)  # not strict: a number may stand as the text "nan"
+    except msgspec.ValidationError as error:
+        raise ModelMismatch(f"a stored {noun.__name__} cannot be read: {error}") from error
 
 
 def fit_parts(models: Sequence[Model], calibrations: Sequence[Calibration]) -> tuple[dict[str, Any], Arrays]:
