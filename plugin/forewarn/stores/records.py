@@ -6,6 +6,7 @@ Owns the size limits and the codecs. Knows no database.
 import base64
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -148,5 +149,11 @@ def decode_calibration(content: bytes) -> Calibration:
         raise ModelMismatch(f"not a stored calibration: {error!r}") from error
 
 
+@lru_cache(maxsize=100_000)
+def parse_key(text: str) -> SeriesKey:
+    """`SeriesKey.parse`, remembered: listings parse the same thousands of keys again and again."""
+    return SeriesKey.parse(text)
+
+
 def _keys(texts: Iterable[str]) -> tuple[SeriesKey, ...]:
-    return tuple(SeriesKey.parse(text) for text in texts)
+    return tuple(parse_key(text) for text in texts)

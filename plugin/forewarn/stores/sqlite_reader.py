@@ -157,5 +157,14 @@ def _anomaly(row: tuple[Any, ...]) -> Anomaly:
     id_, _, detector, entity, *plain, score, severity, direction, actual, expected, lower, upper, explanation = row
     numbers = (score, severity, actual, expected, lower, upper)
     score, severity, *values = (np.nan if number is None else number for number in numbers)
-    fields: tuple[Any, ...] = (id_, _key(detector, entity), *plain, score, severity, direction, *values, json.loads(explanation))
+    fields: tuple[Any, ...] = (
+        id_,
+        _key(detector, entity),
+        *plain,
+        score,
+        severity,
+        direction,
+        *values,
+        json.loads(explanation),
+    )
     return Anomaly(*fields)
