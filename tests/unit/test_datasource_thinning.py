@@ -1,3 +1,5 @@
+"""Thinning loses no extreme, invents no value, and keeps to the grid that it was given."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
