@@ -39,6 +39,9 @@ class FileMetrics:
     Parquet lists are several values. Percentiles and cardinality are exact.
     """
 
+    def __init__(self) -> None:
+        self._database = _database()
+
     def read(self, detector: Detector, grid: TimeGrid) -> SeriesBatch:
         """See `MetricSource.read`. What `query` and `of` may hold is told by `lucene` and `file_conditions`."""
         refuse_faults(detector)
@@ -47,7 +50,8 @@ class FileMetrics:
         tables = tables_of(files_of(path))
         if not tables or not grid.size:
             return assembly.batch()
-        with _connection(path) as connection:
+        # A cursor is a connection of its own: reads may go on side by side, each with its table of rejected rows.
+        with _errors_about(path), self._database.cursor() as connection:
             try:
                 statement = values_of(detector, grid, tables, _Columns(connection))
             except SettingRefused as error:
@@ -69,13 +73,14 @@ class FileMetrics:
             tables = tables_of(files)
             if found or not tables:
                 return found
-            with _connection(path) as connection:
+            with _errors_about(path), self._database.cursor() as connection:
                 return list(_survey(connection, detector, tables))
         except SourceRejected as error:
             return [*found, Problem("path", str(error))]
 
     def close(self) -> None:
-        """Nothing is kept open between reads."""
+        """Closes the database in memory."""
+        self._database.close()
 
 
 class _Columns:
@@ -90,22 +95,27 @@ class _Columns:
         return {str(column[0]): column[1] for column in described}
 
 
-@contextmanager
-def _connection(path: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory for one read; DuckDB's errors leave it as ours."""
+def _database() -> duckdb.DuckDBPyConnection:
+    """A database in memory that holds nothing and asks nobody for extensions."""
     options: dict[str, Any] = {
         "threads": 1,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
+        # Files grow between reads, by less than the resolution of their time stamps if need be.
+        "enable_external_file_cache": False,
         "temp_directory": str(Path(tempfile.gettempdir()) / "forewarn-duckdb"),
     }
+    database = duckdb.connect(":memory:", config=options)
+    database.execute("SET GLOBAL TimeZone = 'UTC'")  # needs an extension that is there only now
+    return database
+
+
+@contextmanager
+def _errors_about(path: str) -> Iterator[None]:
+    """Turns DuckDB's errors into ours."""
     try:
-        with duckdb.connect(":memory:", config=options) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            yield connection
-    except duckdb.IOException as error:  # a file that went away since it was listed
-        raise SourceUnavailable(path, _first_line(error)) from error
-    except duckdb.OutOfMemoryException as error:
+        yield
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:  # a file that went away since it was listed
         raise SourceUnavailable(path, _first_line(error)) from error
     except duckdb.Error as error:
         raise SourceRejected(path, _first_line(error)) from error
@@ -141,9 +151,10 @@ def _survey(connection: duckdb.DuckDBPyConnection, detector: Detector, tables: S
     found = [Fault(file, kind, sample, count) for kind, file, sample, count in rows]
     found += _rejected_rows(connection, tables)
     settings = {"line": "path", "row": "path", "time": "time_field", "number": "field"}
-    for fault in found:
-        for file, why in settled([fault], tables):
-            yield Problem(settings[fault.kind], f"{file}: {why}")
+    wrong = [(settings[fault.kind], said) for fault in found for said in settled([fault], tables)]
+    for setting in dict.fromkeys(setting for setting, _ in wrong):
+        (file, why), *others = [said for named, said in wrong if named == setting]
+        yield Problem(setting, f"{file}: {why}" + (f" (and {len(others)} more like it)" if others else ""))
     documents, *counts = connection.execute(present.sql, present.parameters).fetchone() or (0,)
     names = [("time_field", detector.selection.time_field)]
     names += [("field", detector.field)] if detector.field is not None else []
