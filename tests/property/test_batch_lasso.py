@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from forewarn.forecasting.batch_lasso import lasso
 from forewarn.series import Float
 
+TINY = 1e-300
+"""The least pivot: nothing here is the remainder of a larger number."""
+
 
 def _problem(rng: np.random.Generator, W: int, rank: int) -> tuple[Float, Float]:
     """Q [W + 1, W + 1] of this rank and c, with the dummy variable at the end."""
@@ -24,7 +27,7 @@ def _problem(rng: np.random.Generator, W: int, rank: int) -> tuple[Float, Float]
 def _run(Q: Float, c: Float, lam: Float, start: Float | None = None) -> tuple[Float, Float]:
     x = np.zeros_like(c) if start is None else start.copy()
     sign = np.sign(x)
-    done = lasso(Q, c, lam, x, sign, lambda rows, at: c[rows] - np.einsum("nij,nj->ni", Q[rows], at))
+    done = lasso(Q, c, lam, x, sign, lambda rows, at: c[rows] - np.einsum("nij,nj->ni", Q[rows], at), np.full(c.shape[1], TINY))
     return x, done
 
 
@@ -102,6 +105,15 @@ def test_many_active_variables_of_many_problems_are_solved_together() -> None:
 def test_a_problem_that_is_not_done_in_the_steps_allowed_is_reported() -> None:
     Q, c = _problem(np.random.default_rng(1), 10, 14)
     x = np.zeros((1, 11))
-    done = lasso(Q[None], c[None], np.array([1e-6]), x, np.zeros((1, 11)), lambda rows, at: c[None][rows] - at @ Q, steps=2)
+    done = lasso(
+        Q[None],
+        c[None],
+        np.array([1e-6]),
+        x,
+        np.zeros((1, 11)),
+        lambda rows, at: c[None][rows] - at @ Q,
+        np.full(11, TINY),
+        steps=2,
+    )
     assert not done.any()
     assert np.isfinite(x).all()

@@ -26,6 +26,7 @@ from forewarn.forecasting.design_matrix import (
     seasonal_columns,
     seasonalities_for,
 )
+from forewarn.forecasting.fallback import unmodelled
 from forewarn.forecasting.public_holidays import holiday_days
 from forewarn.series import Float, SeriesBatch, TimeGrid
 
@@ -73,8 +74,8 @@ class BatchEngine:
         why = applies(spec)
         if why is not None:
             raise ValueError(f"the batch engine does not apply: {why}")
-        if not history.keys:
-            return ()
+        if not history.keys or not history.grid.size:
+            return unmodelled(history, spec.timezone)
         holidays = holiday_days(spec.holidays, *holiday_years(history.grid)) if spec.holidays else ()
         by_layout: dict[str, list[_Part]] = {}
         for part in _parts(history):
@@ -217,4 +218,4 @@ def _last(values: Float) -> Index:
 
 def _status(fit: Fit) -> NDArray[np.str_]:
     """What each row is worth, [n]."""
-    return np.select([fit.n == 0, fit.n < 2, ~fit.usable, ~fit.converged], [NO_DATA, TOO_SHORT, CONSTANT, NOT_CONVERGED], OK)
+    return np.select([fit.n == 0, fit.n < 2, fit.constant, ~fit.converged], [NO_DATA, TOO_SHORT, CONSTANT, NOT_CONVERGED], OK)

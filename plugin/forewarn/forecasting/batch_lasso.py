@@ -25,31 +25,43 @@ _BUCKETS: Final = (3, 6, 10, 16)
 
 
 def lasso(
-    Q: Float, c: Float, lam: Float, x: Float, sign: Float, gradient: Callable[[Index, Float], Float], steps: int = STEPS
+    Q: Float,
+    c: Float,
+    lam: Float,
+    x: Float,
+    sign: Float,
+    gradient: Callable[[Index, Float], Float],
+    least: Float,
+    steps: int = STEPS,
 ) -> Bool:
     """Solves N problems in place and returns which of them reached their optimum, [N].
 
     `Q` [N, W, W], `c` [N, W], `lam` [N] > 0; the last variable is a dummy (Q = 1 on its diagonal, 0 elsewhere, c = 0).
     `x` [N, W] is the start and becomes the solution, `sign` [N, W] in {-1, 0, 1} its assumed signs (0 = inactive).
-    `gradient(rows, x)` is c - Qx of these rows. Optimal means |c - Qx| <= lam (1 + 1e-9) + 1e-14 where x = 0 and signs
-    that agree where it is not.
+    `gradient(rows, x)` is c - Qx of these rows; `least` [N, W] or [W] is how much of a pivot may be round-off.
+    Optimal means |c - Qx| <= lam (1 + 1e-9) + 1e-14 where x = 0, and signs that agree where it is not. A problem that
+    float64 cannot hold ends at once, not optimal; its x may be NaN.
     """
     N, W = c.shape
     barred = np.zeros((N, W), dtype=np.bool_)
     barred[:, W - 1] = True
     done = np.zeros(N, dtype=np.bool_)
     live = np.arange(N)
-    for _ in range(steps):
-        settled = []
-        for rows, width in _buckets(live, sign):
-            agreed = _step(rows, width, Q, c, lam, x, sign, barred)
-            settled.append(rows[agreed])
-        rows = np.concatenate(settled)
-        if len(rows):
-            done[rows] = _extend(rows, lam, sign, barred, gradient(rows, x[rows]))
-            live = live[~done[live]]
-            if not len(live):
-                break
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(steps):
+            settled = []
+            for rows, width in _buckets(live, sign):
+                agreed = _step(rows, width, Q, c, lam, x, sign, barred, least)
+                settled.append(rows[agreed])
+            rows = np.concatenate(settled)
+            if len(rows):
+                g = gradient(rows, x[rows])
+                done[rows] = _extend(rows, lam, sign, barred, g)
+                ended = done.copy()
+                ended[rows] |= ~np.isfinite(g).all(axis=1)
+                live = live[~ended[live]]
+                if not len(live):
+                    break
     return done
 
 
@@ -64,7 +76,7 @@ def _buckets(live: Index, sign: Float) -> list[tuple[Index, int]]:
     return [(rows, edge) for i, edge in enumerate(edges) if len(rows := live[kind == i])]
 
 
-def _step(rows: Index, width: int, Q: Float, c: Float, lam: Float, x: Float, sign: Float, barred: Bool) -> Bool:
+def _step(rows: Index, width: int, Q: Float, c: Float, lam: Float, x: Float, sign: Float, barred: Bool, least: Float) -> Bool:
     """Moves to the minimum for the assumed signs if it has them ([n] True), else to the best point on the way there."""
     n, W = len(rows), c.shape[1]
     if width == 0:
@@ -77,8 +89,11 @@ def _step(rows: Index, width: int, Q: Float, c: Float, lam: Float, x: Float, sig
     flat = rows * W + index
     sa, xa = sign.ravel()[flat], x.ravel()[flat]
     A = Q.ravel()[(flat * W)[:, None, :] + index[None, :, :]]
-    pivots, z = _factor_solve(A, c.ravel()[flat] - lam[rows] * sa)
+    pivots, z = _factor_solve(A, c.ravel()[flat] - lam[rows] * sa, least.ravel()[flat if least.ndim == 2 else index])
     agreed: Bool = ((z * sa > 0) | (sa == 0)).all(axis=0)
+    lost = ~np.isfinite(z).all(axis=0)
+    agreed |= lost
+    z[:, lost] = np.nan
     target = z
     if not agreed.all():
         off = np.flatnonzero(~agreed)
@@ -93,11 +108,11 @@ def _step(rows: Index, width: int, Q: Float, c: Float, lam: Float, x: Float, sig
     return agreed
 
 
-def _factor_solve(A: Float, rhs: Float) -> tuple[Float, Float]:
-    """LDL' of A [k, k, n] in place (unit lower triangle), its pivots [k, n] and the solution [k, n]."""
+def _factor_solve(A: Float, rhs: Float, least: Float) -> tuple[Float, Float]:
+    """LDL' of A [k, k, n] in place (unit lower triangle), its pivots [k, n], none below `least`, and the solution [k, n]."""
     k = len(A)
     pivots = np.empty_like(rhs)
-    least = _PIVOT * np.einsum("iin->in", A)
+    least = np.maximum(_PIVOT * np.einsum("iin->in", A), least)
     z = rhs
     for j in range(k):
         pivot = np.maximum(A[j, j], least[j], out=pivots[j])

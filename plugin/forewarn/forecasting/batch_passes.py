@@ -1,7 +1,7 @@
 """One chunk of series on one basis: the plain fit, then the passes that make it robust.
 
-Owns: the order of shift, profile, outliers and refit, and the warm start from pass to pass. Everything is in units of y
-here; times and models are `batch.py`'s.
+Owns: the order of shift, profile, outliers and refit, and the warm start from pass to pass. Times and models are
+`batch.py`'s.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ _ROWS: Final = 64
 class Fit:
     """Fitted rows: `theta` [S, P] in scaled units ((y - floor) / scale), sigma^2 = `v` there, `n` values of the history.
 
-    `usable`: there was something to fit; `converged`: its optimum was found. `profile` [S, slots] is in units of y, None
+    `constant`: all values are equal; `converged`: the optimum was found. `profile` [S, slots] is in units of y, None
     if no row has one.
     """
 
@@ -52,7 +52,7 @@ class Fit:
     scale: Float
     theta: Float
     v: Float
-    usable: Bool
+    constant: Bool
     converged: Bool
     profile: Float | None
 
@@ -71,10 +71,10 @@ class _Fitting:
         self._slots = slots if robust.profile else None
         self._n, self._floor, self._scale = np.zeros(S), np.zeros(S), np.ones(S)
         self._theta, self._v = np.zeros((S, basis.R + basis.D)), np.zeros(S)
-        self._usable, self._converged = np.zeros(S, dtype=np.bool_), np.zeros(S, dtype=np.bool_)
+        self._constant, self._converged = np.zeros(S, dtype=np.bool_), np.zeros(S, dtype=np.bool_)
         if robust.passes:
             self._dropped = np.zeros((S, T), dtype=np.bool_)
-            self._resting, self._least = np.zeros(S, dtype=np.bool_), np.zeros(S)
+            self._rest, self._least = np.full(S, np.nan), np.zeros(S)
             self._passing = np.full(S, T, dtype=np.int64)
             self._jumps: list[list[tuple[int, float]]] = [[] for _ in range(S)]
             self._profile = np.zeros((S, slots.count if slots is not None else 0))
@@ -85,28 +85,35 @@ class _Fitting:
         # The last hours wait until the rest has said what to expect of them: an incident there would bend the whole fit.
         tail = robust.adopt_after // self._step if robust.passes else 0
         head = self._basis.head(T - tail) if 0 < tail < T // 3 else self._basis
-        self._fit(everything, head, lambda rows: self._values[rows, : len(head.Z)], warm=False)
+        self._fit(everything, head, lambda rows: (rows, self._values[rows, : len(head.Z)]), warm=False)
         if head is not self._basis:
-            again = np.flatnonzero(~(self._usable & self._converged))
-            self._fit(again, self._basis, lambda rows: self._values[rows], warm=False)
+            again = np.flatnonzero(~self._converged)
+            self._fit(again, self._basis, lambda rows: (rows, self._values[rows]), warm=False)
         if robust.passes:
-            fitted = np.flatnonzero(self._usable & self._converged)
+            # From here on values are in units of the first fit: no square of a residual overflows.
+            self._origin, self._unit, self._floor, self._scale = self._floor, self._scale, np.zeros(S), np.ones(S)
+            fitted = np.flatnonzero(self._converged)
             self._fit(fitted, self._basis, self._first_pass, warm=True)
             for _ in range(1, robust.passes):
                 self._fit(fitted, self._basis, self._later_pass, warm=True)
+            self._floor = self._origin + self._unit * self._floor
+            self._scale = self._unit * self._scale
+            self._profile *= self._unit[:, None]
         some = robust.passes > 0 and bool(self._profile.any())
         return Fit(
-            self._n, self._floor, self._scale, self._theta, self._v, self._usable, self._converged,
+            self._n, self._floor, self._scale, self._theta, self._v, self._constant, self._converged,
             self._profile if some else None,
         )  # fmt: skip
 
-    def _fit(self, rows: Index, basis: Basis, given_by: Callable[[Index], Float], *, warm: bool) -> None:
-        """Fits these rows to the values [rows, T] that `given_by` says; rows that it says are all NaN stay as they are."""
+    def _fit(self, rows: Index, basis: Basis, given_by: Callable[[Index], tuple[Index, Float]], *, warm: bool) -> None:
+        """Fits those of the rows that `given_by` returns to the values [n, T] that it returns with them."""
         complete: list[tuple[Index, Statistics]] = []
         holed: list[tuple[Index, Statistics]] = []
         for first in range(0, len(rows), _ROWS):
             block = rows[first : first + _ROWS]
-            given = given_by(block)
+            block, given = given_by(block)
+            if not len(block):
+                continue
             with np.errstate(over="ignore", invalid="ignore"):
                 gaps = np.isnan(given.sum(axis=1))
             for kind, part in ((complete, np.flatnonzero(~gaps)), (holed, np.flatnonzero(gaps))):
@@ -127,37 +134,39 @@ class _Fitting:
             self._n[rows] = found.n
         solution = solve(basis, found, start)
         if warm:  # what the outliers leave may be constant; then the fit before was the better one
-            good = np.flatnonzero(found.usable & solution.converged)
+            good = np.flatnonzero(solution.converged)
             rows, found, solution = rows[good], found.take(good), solution.take(good)
-        self._floor[rows], self._scale[rows], self._usable[rows] = found.floor, found.scale, found.usable
+        self._floor[rows], self._scale[rows], self._constant[rows] = found.floor, found.scale, found.constant
         self._theta[rows], self._v[rows], self._converged[rows] = solution.theta, solution.v, solution.converged
 
-    def _first_pass(self, rows: Index) -> Float:
+    def _first_pass(self, rows: Index) -> tuple[Index, Float]:
         """The values [rows, T] without outliers, passing shifts and profile, on their newest level."""
         given, residuals = self._residuals(rows)
-        self._resting[rows], self._least[rows] = resting(given)
-        scale = spread(residuals, self._resting[rows], self._least[rows])
+        self._rest[rows], self._least[rows] = resting(given)
+        scale = self._spread(rows, given, residuals)
         if self._robust.adopt_after:
             basis = self._basis
             seasonal = self._theta[rows, basis.R - basis.K : basis.R] @ basis.Z[:, basis.R - basis.K : basis.R].T
-            moved = shifts(given - self._scale[rows, None] * seasonal, scale, self._step, self._robust.adopt_after)
+            moved = shifts(given - seasonal, scale, self._step, self._robust.adopt_after)
             self._passing[rows] = moved.passing
             for row, before, jump in zip(rows[moved.rows].tolist(), moved.before.tolist(), moved.jump.tolist(), strict=True):
                 self._jumps[row].append((before, jump))
+            raw = given.copy()
             self._move(rows, given, residuals)
-            scale = spread(residuals, self._resting[rows], self._least[rows])
+            scale = self._spread(rows, raw, residuals)
         self._dropped[rows] = outliers(residuals, scale, self._robust.cut)
         given[self._dropped[rows]] = np.nan
-        return given
+        return rows, given
 
-    def _later_pass(self, rows: Index) -> Float:
-        """The same with the fit of the pass before, and without the profile; rows that would not change are all NaN.
+    def _later_pass(self, rows: Index) -> tuple[Index, Float]:
+        """The same with the fit of the pass before, and without the profile, for the rows that this changes.
 
         Only now: the residuals of a fit that saw the outliers have a pattern of their own, which a profile would keep.
         """
         given, residuals = self._residuals(rows)
+        raw = given.copy()
         self._move(rows, given, residuals)
-        scale = spread(residuals, self._resting[rows], self._least[rows])
+        scale = self._spread(rows, raw, residuals)
         changed: Bool = np.zeros(len(rows), dtype=np.bool_)
         if self._slots is not None:
             found = profiles(residuals, scale, self._slots)
@@ -167,17 +176,21 @@ class _Fitting:
             expected = found[chosen][:, self._slots.of]
             given[chosen] -= expected
             residuals[chosen] -= expected
-            scale[chosen] = spread(residuals[chosen], self._resting[rows[chosen]], self._least[rows[chosen]])
+            scale[chosen] = self._spread(rows[chosen], raw[chosen], residuals[chosen])
         out = outliers(residuals, scale, self._robust.cut)
         changed = changed | np.any(out != self._dropped[rows], axis=1)
         self._dropped[rows] = out
         given[out] = np.nan
-        given[~changed] = np.nan
-        return given
+        return rows[changed], given[changed]
+
+    def _spread(self, rows: Index, values: Float, residuals: Float) -> Float:
+        return spread(residuals, values, self._rest[rows], self._least[rows])
 
     def _residuals(self, rows: Index) -> tuple[Float, Float]:
-        """The values of these rows and what the fit leaves of them, [rows, T], in units of y."""
+        """The values of these rows in units of the first fit, and what the last fit leaves of them, [rows, T]."""
         given = self._values[rows]
+        given -= self._origin[rows, None]
+        given /= self._unit[rows, None]
         residuals = self._theta[rows] @ self._basis.Z.T
         residuals *= -self._scale[rows, None]
         residuals -= self._floor[rows, None]

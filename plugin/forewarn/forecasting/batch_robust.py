@@ -35,31 +35,34 @@ _SHIFTS: Final = 3
 """Shifts that are looked for in one series."""
 
 
-def spread(residuals: Float, resting: Bool, least: Float) -> Float:
-    """The robust standard deviation [S] of residuals [S, T], NaN = missing, but not less than `least` [S].
+def spread(residuals: Float, values: Float, rest: Float, least: Float) -> Float:
+    """The robust standard deviation [S] of the residuals [S, T] of `values` (NaN = missing), not less than `least` [S].
 
-    Series that are `resting` [S] (see there) have no use for a median: their scale is the root mean square.
+    Series that mostly lie at their `rest` [S] (NaN: they do not) have no use for a median of all residuals: there it is
+    the root mean square of those residuals whose value does not lie there, the usual size of an event.
     """
     sample = np.abs(residuals[:, :: max(1, residuals.shape[1] // _SAMPLE)])
     sample.sort(axis=1)  # NaN last
     row = np.arange(len(sample))
     last = np.maximum(np.count_nonzero(~np.isnan(sample), axis=1) - 1, 0)
     scale: Float = (sample[row, last // 2] + sample[row, (last + 1) // 2]) * (_NORMAL / 2)
-    if resting.any():
-        scale[resting] = deviation(residuals[resting])
+    resting = np.flatnonzero(~np.isnan(rest))
+    if len(resting):
+        events = values[resting] != rest[resting, None]
+        scale[resting] = deviation(np.where(events, residuals[resting], np.nan))
     return np.maximum(np.nan_to_num(scale), least)
 
 
-def resting(values: Float) -> tuple[Bool, Float]:
-    """Which rows of values [S, T] lie at their lowest value most of the time, as sparse counts do, and the least robust
-    scale [S] that makes sense for each.
+def resting(values: Float) -> tuple[Float, Float]:
+    """The lowest value [S] of the rows of values [S, T] that lie at it most of the time, as sparse counts do (NaN: the row
+    does not), and the least robust scale [S] that makes sense for each row.
     """
     missing = np.isnan(values)
     low = np.where(missing, np.inf, values).min(axis=1, initial=np.inf)
     high = np.where(missing, -np.inf, values).max(axis=1, initial=-np.inf)
     n = values.shape[1] - np.count_nonzero(missing, axis=1)
-    rest: Bool = 2 * np.count_nonzero(values == low[:, None], axis=1) > n
-    return rest, np.where(high > low, _LEAST_SCALE * (high - low), 0.0)
+    rests = 2 * np.count_nonzero(values == low[:, None], axis=1) > n
+    return np.where(rests, low, np.nan), np.where(high > low, _LEAST_SCALE * (high - low), 0.0)
 
 
 def deviation(residuals: Float) -> Float:

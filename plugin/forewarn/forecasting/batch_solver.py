@@ -22,6 +22,10 @@ LEAST_V: Final = 1e-18
 """sigma >= 1e-9, as in Prophet's constant series."""
 _LEAST_SSE: Final = 1e-14
 """Share of y'y below which the residual sum of squares is round-off: the posterior of a noise-free series is unbounded."""
+_REGULAR: Final = 1e-13
+"""Least ridge of a Gram with gaps, as a share of its first entry (the number of values)."""
+_ROUND_OFF: Final = 3e-12
+"""Share of a hinge's own square that round-off may leave of it once the ridge variables have explained it whole."""
 GROUP: Final = 1024
 """Series that move in lockstep: their matrices (5 kB each) stay in the outer cache."""
 
@@ -100,7 +104,7 @@ class _Group:
             v = np.exp(log_v[live])
             reduced = self._reduce(live, v)
             x, sign = self._x[live], self._sign[live]
-            solved = lasso(reduced.Q, reduced.c, v / self.basis.tau, x, sign, reduced.gradient)
+            solved = lasso(reduced.Q, reduced.c, v / self.basis.tau, x, sign, reduced.gradient, reduced.least)
             theta = reduced.expand(x)
             self._x[live], self._sign[live], self.theta[live] = x, sign, theta
             image = self._settle(live, theta)
@@ -153,6 +157,7 @@ class _Shared:
     def __init__(self, basis: Basis, statistics: Statistics, v: Float) -> None:
         self._basis = basis
         D, W = basis.D, basis.D + 1
+        self.least = _ROUND_OFF * basis.Gdd.diagonal()
         self._w = 1.0 / (basis.d + v[:, None])
         self._u = _ridge_rhs(basis, statistics, v) @ basis.V
         self.Q = (basis.Gdd.reshape(-1) - self._w @ basis.products).reshape(-1, W, W)
@@ -177,16 +182,20 @@ class _Masked:
     def __init__(self, basis: Basis, statistics: Statistics, v: Float, grams: Float) -> None:
         R, D, W = basis.R, basis.D, basis.D + 1
         n = len(v)
-        block = grams[:, :R, :R] + v[:, None, None] * np.diag(basis.penalty)
+        block = grams[:, :R, :R].copy()
+        # With fewer values than columns only the prior keeps the block regular; far below float64 it cannot.
+        block[:, np.arange(R), np.arange(R)] += np.maximum(v[:, None] * basis.penalty, _REGULAR * grams[:, :1, 0])
         both = np.empty((n, R, W))
         both[:, :, :D] = grams[:, :R, R:]
         both[:, :, D] = _ridge_rhs(basis, statistics, v)
-        self._solved = _solve(block, both)
+        self._solved = np.asarray(np.linalg.solve(block, both), dtype=np.float64)
         coupling = np.ascontiguousarray(grams[:, R:, :R])
         away = np.matmul(coupling, self._solved)
         self.Q = np.zeros((n, W, W))
         self.Q[:, :D, :D] = grams[:, R:, R:] - away[:, :, :D]
         self.Q[:, D, D] = 1.0
+        self.least = np.full((n, W), _ROUND_OFF)
+        self.least[:, :D] *= np.einsum("nii->ni", grams)[:, R:]
         self.c = np.zeros((n, W))
         self.c[:, :D] = statistics.b[:, R:] - away[:, :, D]
         self._D = D
@@ -202,15 +211,3 @@ class _Masked:
         deltas = x[:, : self._D]
         ridge = self._solved[:, :, self._D] - np.matmul(self._solved[:, :, : self._D], deltas[:, :, None])[:, :, 0]
         return np.hstack([ridge, deltas])
-
-
-def _solve(A: Float, B: Float) -> Float:
-    """A^-1 B for stacked A [n, R, R]; a matrix that is singular in float64 is lifted by 1e-13 of its first entry."""
-    try:
-        return np.asarray(np.linalg.solve(A, B), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        if len(A) > 1:  # only the singular one is lifted: a series must not change with those beside it
-            half = len(A) // 2
-            return np.concatenate([_solve(A[:half], B[:half]), _solve(A[half:], B[half:])])
-        lift = max(1e-13 * float(A[0, 0, 0]), 1e-300)
-        return np.asarray(np.linalg.solve(A + lift * np.eye(A.shape[1]), B), dtype=np.float64)

@@ -97,9 +97,13 @@ class Basis:
 
     def grams(self, observed: Bool) -> Float:
         """Z'Z over the observed rows only, [S, P, P], for `observed` [S, T]; rows with equal masks are computed once."""
-        packed, first, inverse = np.unique(np.packbits(observed, axis=1), axis=0, return_index=True, return_inverse=True)
-        distinct = self._grams(observed[first])
-        return distinct[inverse.reshape(-1)] if len(packed) < len(observed) else distinct[np.argsort(first)]
+        number: dict[bytes, int] = {}
+        # An outage of the source leaves the same gap in every series.
+        which = [number.setdefault(mask.tobytes(), len(number)) for mask in np.packbits(observed, axis=1)]
+        if len(number) == len(observed):
+            return self._grams(observed)
+        first = np.unique(which, return_index=True)[1]
+        return self._grams(observed[first])[which]
 
     def _grams(self, observed: Bool) -> Float:
         S, T = observed.shape
@@ -109,7 +113,8 @@ class Basis:
         lost = observed[:, :edge].reshape(S, -1, _BLOCK).sum(axis=2) < _BLOCK // 2
         out = np.broadcast_to(self.G.reshape(-1), (S, P * P)).copy()
         holed = np.flatnonzero(lost.any(axis=1))
-        out[holed] -= lost[holed].astype(np.float64) @ self.blocks
+        if len(holed):
+            out[holed] -= lost[holed].astype(np.float64) @ self.blocks
         out = out.reshape(S, P, P)
         taken = np.zeros((S, T), dtype=np.bool_)
         taken[:, :edge] = np.repeat(lost, _BLOCK, axis=1)
@@ -127,8 +132,8 @@ class Statistics:
     Scaled values are (y - floor) / scale; `centre` is their mean, which was subtracted before `b` = Z'y [S, P] and
     `yy` = y'y were taken (that keeps the residual sum of squares accurate); missing points count as 0 there.
     `grams` [S, P, P] are the Grams over the observed rows, None when no value of any series is missing.
-    `usable` is False where there is nothing to optimise: fewer than two values, all values equal, or a range that
-    float64 cannot hold.
+    `usable` is False where there is nothing to optimise: fewer than two values, all values equal (`constant`), or a range
+    that float64 cannot hold.
     """
 
     n: Float
@@ -139,6 +144,7 @@ class Statistics:
     yy: Float
     grams: Float | None
     usable: Bool
+    constant: Bool
 
     @classmethod
     def concat(cls, parts: Sequence["Statistics"]) -> "Statistics":
@@ -148,13 +154,15 @@ class Statistics:
         grams = None if parts[0].grams is None else np.concatenate([p.grams for p in parts if p.grams is not None])
         names = ("n", "floor", "scale", "centre", "b", "yy")
         whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        return cls(**whole, grams=grams, usable=np.concatenate([part.usable for part in parts]))
+        flags = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("usable", "constant")}
+        return cls(**whole, grams=grams, **flags)
 
     def take(self, rows: NDArray[np.int64]) -> "Statistics":
         """The statistics of these rows."""
         return Statistics(
             self.n[rows], self.floor[rows], self.scale[rows], self.centre[rows], self.b[rows], self.yy[rows],
             None if self.grams is None else self.grams[rows], self.usable[rows],
+            self.constant[rows],
         )  # fmt: skip
 
 
@@ -194,4 +202,4 @@ def statistics(values: Float, basis: Basis, scaling: str) -> Statistics:
         y[~observed] = 0.0
     y[~usable] = 0.0
     grams = None if observed is None else basis.grams(observed)
-    return Statistics(n, floor, scale, centre, y @ basis.Z, np.einsum("st,st->s", y, y), grams, usable)
+    return Statistics(n, floor, scale, centre, y @ basis.Z, np.einsum("st,st->s", y, y), grams, usable, low == high)
