@@ -4,18 +4,16 @@ Owns: build_app, serve_in_thread, serve_until, and LateReader, which lets the se
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from threading import Event, Lock, Thread
+from typing import Any, cast
 
 from flask import Flask
 
-from forewarn.anomaly import Anomaly
 from forewarn.config import Config, DatasourceConfig
 from forewarn.errors import ConfigError
 from forewarn.ports import ResultReader
-from forewarn.results import SeriesRecord, StoredScores
-from forewarn.series import SeriesKey
 from forewarn_datasource.app import create_app
 from forewarn_datasource.serving import Server
 from forewarn_datasource.settings import DatasourceSettings, Listen, require_protection
@@ -34,17 +32,16 @@ def open_store(config: Config) -> ResultReader:
         return SqliteStore(config.store.path or ":memory:", partition=config.store.partition)
     if config.elasticsearch is None:
         raise ConfigError("store", "elasticsearch needs the section `elasticsearch`")
-    from forewarn.stores.elasticsearch import ElasticsearchStore
-
     from forewarn.elastic import connect
+    from forewarn.stores.elasticsearch import ElasticsearchStore
 
     client = connect(config.elasticsearch, job="datasource")
     return ElasticsearchStore(client, prefix=config.store.prefix, partition=config.store.partition)
 
 
 class LateReader:
-    """The ResultReader that `open_reader` gives, opened at the first request that needs it and again after a failure: a store
-    that is not there yet is a 503 for those who ask, not a reason not to start.
+    """The methods of the reader that `open_reader` gives, opened at the first call that needs it and, after a failure, at the
+    next: a store that is not there yet is a 503 for those who ask, not a reason not to start.
     """
 
     def __init__(self, open_reader: Callable[[], ResultReader]) -> None:
@@ -58,48 +55,15 @@ class LateReader:
                 self._reader = self._open()
             return self._reader
 
-    def refresh(self) -> None:
-        """As the store does it."""
-        self._there().refresh()
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._there(), name)
 
-    def series(self, *, detector: str | None = None, limit: int = 10_000) -> list[SeriesRecord]:
-        """As the store does it."""
-        return self._there().series(detector=detector, limit=limit)
 
-    def find(self, series_id: str) -> SeriesRecord | None:
-        """As the store does it."""
-        return self._there().find(series_id)
-
-    def scores(self, series_ids: Sequence[str], start: int, end: int, limit: int) -> list[StoredScores]:
-        """As the store does it."""
-        return self._there().scores(series_ids, start, end, limit)
-
-    def latest(self, series_ids: Sequence[str] | None, since: int) -> list[tuple[SeriesKey, int, float]]:
-        """As the store does it."""
-        return self._there().latest(series_ids, since)
-
-    def anomalies(
-        self,
-        start: int,
-        end: int,
-        *,
-        series_ids: Sequence[str] | None = None,
-        detector: str | None = None,
-        min_severity: float = 0.0,
-        limit: int = 1000,
-    ) -> list[Anomaly]:
-        """As the store does it."""
-        return self._there().anomalies(
-            start, end, series_ids=series_ids, detector=detector, min_severity=min_severity, limit=limit
-        )
-
-    def anomaly(self, anomaly_id: str) -> Anomaly | None:
-        """As the store does it."""
-        return self._there().anomaly(anomaly_id)
-
-    def committed(self) -> int | None:
-        """As the store does it."""
-        return self._there().committed()
+def late(open_reader: Callable[[], ResultReader]) -> ResultReader:
+    """A ResultReader that is opened when it is first asked."""
+    return cast("ResultReader", LateReader(open_reader))
 
 
 def settings_of(config: DatasourceConfig) -> DatasourceSettings:
@@ -111,7 +75,7 @@ def settings_of(config: DatasourceConfig) -> DatasourceSettings:
 
 def build_app(config: Config, reader: ResultReader | None = None, clock: Callable[[], int] = wall_clock) -> Flask:
     """The application of the configuration, over its store or the `reader` of a process that has it open already."""
-    return create_app(reader or LateReader(lambda: open_store(config)), settings_of(config.datasource), clock=clock)
+    return create_app(reader or late(lambda: open_store(config)), settings_of(config.datasource), clock=clock)
 
 
 class Serving:

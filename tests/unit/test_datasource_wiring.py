@@ -19,7 +19,7 @@ from forewarn.stores.sqlite import SqliteStore
 from forewarn_datasource import wsgi
 from forewarn_datasource.serving import Server
 from forewarn_datasource.settings import Listen
-from forewarn_datasource.wiring import LateReader, serve_in_thread, serve_until, settings_of
+from forewarn_datasource.wiring import late, serve_in_thread, serve_until, settings_of
 
 FILE = """
 store: sqlite:///shop.db
@@ -147,12 +147,12 @@ def test_a_store_that_is_not_there_yet_is_opened_when_it_is() -> None:
             raise StoreUnavailable("not yet")
         return SqliteStore(":memory:")
 
-    late = LateReader(open_store)
+    reader = late(open_store)
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
-            late.committed()
-    assert late.committed() is None
-    late.refresh()
-    assert (late.series(), late.find("x"), late.anomaly("x"), late.latest(None, 0)) == ([], None, None, [])
-    assert (late.scores(["x"], 0, 1, 10), late.anomalies(0, 1)) == ([], [])
+            reader.committed()
+    assert reader.committed() is None
+    reader.refresh()
+    assert (reader.series(), reader.find("x"), reader.anomaly("x"), reader.latest(None, 0)) == ([], None, None, [])
+    assert (reader.scores(["x"], 0, 1, 10), reader.anomalies(0, 1)) == ([], [])
     assert len(tries) == 3
