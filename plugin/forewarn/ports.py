@@ -87,6 +87,14 @@ class Miner(Protocol):
         ...
 
 
+class MinedSource(MetricSource, Protocol):
+    """A log stream as a source of counts, that also says which patterns it saw."""
+
+    def mine(self, detector: Detector, grid: TimeGrid) -> Mined:
+        """What `read` gives on the detector's own grid, with the patterns that were seen."""
+        ...
+
+
 class Outlook(Protocol):
     """Heads-ups of one detector that has a threshold. Pure; causal; any split of a block gives the same changes."""
 

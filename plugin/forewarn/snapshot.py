@@ -11,18 +11,32 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.anomaly import Anomaly, Carry, Scores
+from forewarn.anomaly import Carry, Scores
 from forewarn.blocks import decode, encode
-from forewarn.codec import anomaly_from, anomaly_json, fit_from, fit_parts, key_from, key_json
+from forewarn.codec import (
+    anomaly_from,
+    anomaly_json,
+    fit_from,
+    fit_parts,
+    heads_up_from,
+    heads_up_json,
+    key_from,
+    key_json,
+    pattern_from,
+    pattern_json,
+)
 from forewarn.detector import DAY, Detector
+from forewarn.in_force import Fit, InForce
+from forewarn.pattern import Pattern
 from forewarn.ports import StateStore
 from forewarn.registry import NEVER, Registry
-from forewarn.results import ScoreBlock, SeriesRecord
+from forewarn.results import Publication, ScoreBlock, SeriesRecord
 from forewarn.series import SeriesBatch, SeriesKey, TimeGrid
 from forewarn.state import Checkpoint, DetectorState, Span
-from forewarn.stream import Chunk, Fit, InForce, Rooms, Stream
+from forewarn.stream import Chunk, Rooms, Stream
 
 KEYS_PER_BLOCK: Final = 8192
+PATTERNS_PER_BLOCK: Final = 2048
 ROWS_PER_BLOCK: Final = 1024
 CARRY_BYTES: Final = 4_000_000
 
@@ -55,7 +69,8 @@ def save(
             mark=stream.mark,
             keys=tuple(put(block) for block in _key_blocks(stream.registry.keys)),
             registry=put(_registry_block(stream.registry)),
-            opened=put(encode({"opened": [anomaly_json(anomaly) for anomaly in stream.opened]}, {})),
+            opened=put(_opened_block(stream)),
+            catalogue=tuple(put(block) for block in _catalogue_blocks(tuple(stream.catalogue.values()))),
             history=tuple(span for span in (*before.history, *days) if span.end > keep_from),
             journal=tuple(span for span in (*before.journal, *journal) if span.end > oldest),
             checkpoints=checkpoints,
@@ -71,7 +86,9 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
     registry = _registry(keys, decode(store.get_block(state.registry))[1]) if state.registry else Registry.empty()
     fits = [_fit(span, [store.get_block(name) for name in span.names]) for span in state.models]
     journal = [(span, decode(store.get_block(span.names[0]))[1]["actual"]) for span in state.journal]
-    opened = decode(store.get_block(state.opened))[0]["opened"] if state.opened else []
+    opened = decode(store.get_block(state.opened))[0] if state.opened else {"opened": [], "heads_ups": []}
+    seen = (decode(store.get_block(name))[0]["patterns"] for name in state.catalogue)
+    patterns = (pattern_from(one) for block in seen for one in block)
     checkpoint = state.checkpoints[-1] if state.checkpoints else None
     at = checkpoint.at if checkpoint else state.origin
     carry = _carry(store, checkpoint, keys) if checkpoint else rooms.scorer.start((), at)
@@ -90,14 +107,19 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
         registry,
         in_force,
         carry,
-        tuple(anomaly_from(anomaly) for anomaly in opened),
+        tuple(anomaly_from(anomaly) for anomaly in opened["opened"]),
         tuple(part.between(state.mark, state.watermark) for part in tail),
         tuple(name for span in state.history for name in span.names),
+        {one.id: one for one in patterns},
+        tuple(heads_up_from(one) for one in opened["heads_ups"]),
+        _recent(journal, keys[: len(in_force.keys)], state.watermark, detector, rooms),
     )
 
 
-def results(content: bytes, stream: Stream) -> tuple[ScoreBlock | None, list[tuple[int, Anomaly]], list[SeriesRecord]]:
-    """What a journal block has to publish: scores, changed anomalies, and the records of the series that it touched."""
+def results(content: bytes, stream: Stream) -> Publication:
+    """What a journal block has to publish: scores, the last of each changed anomaly, the records of the series that it
+    touched, and patterns.
+    """
     meta, arrays = decode(content)
     keys = stream.registry.keys[: arrays["actual"].shape[0]]
     grid = TimeGrid(meta["start"], meta["step"], arrays["actual"].shape[1])
@@ -113,7 +135,13 @@ def results(content: bytes, stream: Stream) -> tuple[ScoreBlock | None, list[tup
     )
     block = ScoreBlock(SeriesBatch(keys, grid, arrays["actual"]), arrays["expected"], scores, stream.detector.delay)
     changes = [(version, anomaly_from(anomaly)) for version, anomaly in meta["changes"]]
-    return (block if keys else None), changes, [record(stream, row) for row in meta["touched"]]
+    patterns = [pattern_from(one) for one in meta["patterns"]]
+    return Publication(
+        (block,) if keys else (),
+        tuple({anomaly.id: (version, anomaly) for version, anomaly in changes}.values()),
+        tuple(record(stream, row) for row in meta["touched"]),
+        patterns=tuple((stream.detector.nominal(one.last_seen), one) for one in patterns),
+    )
 
 
 def record(stream: Stream, row: int) -> SeriesRecord:
@@ -161,6 +189,7 @@ def _journal(chunk: Chunk, stream: Stream) -> bytes:
         "reasons": list(steps[-1].scores.reasons) if steps else [],
         "changes": [[version, anomaly_json(anomaly)] for part in steps for version, anomaly in part.changes],
         "touched": list(chunk.touched),
+        "patterns": [pattern_json(one) for one in chunk.patterns],
     }
     return encode(meta, arrays)
 
@@ -224,6 +253,36 @@ def _prefix(keys: Sequence[SeriesKey], known: Sequence[SeriesKey], fit: Fit) -> 
     while rows < len(keys) and keys[rows] in fitted:
         rows += 1
     return tuple(keys[:rows])
+
+
+def _recent(
+    journal: Sequence[tuple[Span, NDArray[np.float64]]],
+    keys: tuple[SeriesKey, ...],
+    watermark: int,
+    detector: Detector,
+    rooms: Rooms,
+) -> SeriesBatch | None:
+    """The buckets before the watermark that the outlook looks back at."""
+    if rooms.outlook is None:
+        return None
+    size = rooms.outlook.look_back
+    grid = TimeGrid(watermark - size * detector.step, detector.step, size)
+    values = np.full((len(keys), size), np.nan)
+    for span, block in journal:
+        part = _tail(span, block, keys, detector).between(grid.start, grid.end)
+        first = grid.index(part.grid.start)
+        values[: len(part.keys), first : first + part.grid.size] = part.values
+    return SeriesBatch(keys, grid, values)
+
+
+def _opened_block(stream: Stream) -> bytes:
+    opened = [anomaly_json(anomaly) for anomaly in stream.opened]
+    return encode({"opened": opened, "heads_ups": [heads_up_json(one) for one in stream.heads_ups]}, {})
+
+
+def _catalogue_blocks(patterns: Sequence[Pattern]) -> Iterable[bytes]:
+    for low in range(0, len(patterns), PATTERNS_PER_BLOCK):
+        yield encode({"patterns": [pattern_json(one) for one in patterns[low : low + PATTERNS_PER_BLOCK]]}, {})
 
 
 def _tail(span: Span, values: NDArray[np.float64], keys: Sequence[SeriesKey], detector: Detector) -> SeriesBatch:

@@ -48,6 +48,9 @@ class DetectorState:
     keys: tuple[str, ...] = ()
     registry: str = ""
     opened: str = ""
+    """Open episodes and heads-ups."""
+    catalogue: tuple[str, ...] = ()
+    """The patterns of a log stream, in the order of first sight."""
     history: tuple[Span, ...] = ()
     journal: tuple[Span, ...] = ()
     """Values that were scored since the older checkpoint, from which carry and coarse buckets are rebuilt."""
@@ -59,7 +62,9 @@ class DetectorState:
     def names(self) -> set[str]:
         """All blocks that this state needs."""
         spans: tuple[Span | Checkpoint, ...] = (*self.history, *self.journal, *self.checkpoints, *self.models)
-        return {*self.keys, self.registry, self.opened, *(name for span in spans for name in span.names)} - {""}
+        return {*self.keys, *self.catalogue, self.registry, self.opened, *(name for span in spans for name in span.names)} - {
+            ""
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ class Head:
     detectors: tuple[DetectorState, ...] = ()
     unpublished: tuple[tuple[str, str], ...] = ()
     """(detector, journal block) of the last tick, whose results may not be visible yet."""
+    incidents: str = ""
+    """Open incidents."""
     outbox: tuple[Span, ...] = ()
     """Blocks of notifications number `start` to `end` (exclusive) that some target may not have taken yet."""
     next_number: int = 1
@@ -86,6 +93,7 @@ class Head:
     def names(self) -> set[str]:
         """All live blocks."""
         live = {name for state in self.detectors for name in state.names()}
+        live |= {self.incidents} - {""}
         return live | {name for _, name in self.unpublished} | {name for span in self.outbox for name in span.names}
 
     def document(self) -> bytes:
@@ -120,4 +128,6 @@ def _spans(raw: list[Mapping[str, Any]]) -> tuple[Span, ...]:
 def _detector(raw: dict[str, Any]) -> DetectorState:
     spans = {name: _spans(raw[name]) for name in ("history", "journal", "models")}
     checkpoints = tuple(Checkpoint(c["at"], tuple(c["names"]), tuple(c["slots"])) for c in raw["checkpoints"])
-    return DetectorState(**(raw | spans | {"checkpoints": checkpoints, "keys": tuple(raw["keys"])}))
+    return DetectorState(
+        **(raw | spans | {name: tuple(raw[name]) for name in ("keys", "catalogue")} | {"checkpoints": checkpoints})
+    )

@@ -5,18 +5,21 @@ ports only and never writes: what it made is returned, and `tick.py` commits it.
 bucket times alone, never on how the time was cut into ticks: one block of twelve buckets equals twelve ticks.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from forewarn.anomaly import Anomaly, Carry, Scores
-from forewarn.detector import Detector
-from forewarn.forecast import FULL_ENGINES, Calibration, Forecast, Model, ModelSpec, assemble
-from forewarn.ports import EpisodeFold, Forecaster, History, MetricSource, Predictor, Scorer
+from forewarn.detector import DAY, Detector
+from forewarn.forecast import FULL_ENGINES, Calibration, Forecast, ModelSpec
+from forewarn.in_force import Fit, InForce
+from forewarn.incident import HeadsUp, PatternChange
+from forewarn.novelty import pattern_changes, sighted
+from forewarn.pattern import Mined, Pattern
+from forewarn.ports import EpisodeFold, Forecaster, History, MetricSource, MinedSource, Outlook, Predictor, Scorer
 from forewarn.registry import NEVER, Registry, next_midnight
-from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
+from forewarn.series import Float, SeriesBatch, TimeGrid
 
 CHUNK_CELLS = 100_000
 """Cells (series x buckets) that are read, scored and journalled at once: a journal block then stays below 5 MB."""
@@ -37,71 +40,10 @@ class Rooms:
     spec: ModelSpec
     coarsen: Callable[[SeriesBatch, int], SeriesBatch]
     fill: Callable[[MetricSource, Detector, int, int], Iterator[SeriesBatch]]
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """Models that were fitted at one slot, valid from bucket `slot`, each with its calibration."""
-
-    slot: int
-    models: tuple[Model, ...]
-    calibrations: tuple[Calibration, ...]
-
-    def without(self, keys: frozenset[SeriesKey]) -> "Fit":
-        """The same fit without the series in `keys`."""
-        models, calibrations = [], []
-        for model, calibration in zip(self.models, self.calibrations, strict=True):
-            rows = [row for row, key in enumerate(model.keys) if key not in keys]
-            if len(rows) == len(model.keys):
-                models.append(model)
-                calibrations.append(calibration)
-            elif rows:
-                models.append(model.take(rows))
-                calibrations.append(calibration.take(rows))
-        return Fit(self.slot, tuple(models), tuple(calibrations))
-
-
-@dataclass(frozen=True, eq=False)
-class InForce:
-    """The models that are valid now: exactly one row for every series of `keys`."""
-
-    keys: tuple[SeriesKey, ...]
-    fits: tuple[Fit, ...]
-
-    def after(self, fit: Fit, keys: tuple[SeriesKey, ...]) -> "InForce":
-        """What is in force after `fit`; `keys` are all series that have a model then."""
-        replaced = frozenset(key for model in fit.models for key in model.keys)
-        kept = (old.without(replaced) for old in self.fits)
-        return InForce(keys, (*(old for old in kept if old.models), fit))
-
-    @cached_property
-    def rows(self) -> dict[SeriesKey, tuple[Model, Calibration, int]]:
-        """The model, the calibration and the row in both, of every series."""
-        return {
-            key: (model, calibration, row)
-            for fit in self.fits
-            for model, calibration in zip(fit.models, fit.calibrations, strict=True)
-            for row, key in enumerate(model.keys)
-        }
-
-    @cached_property
-    def calibration(self) -> Calibration:
-        """The calibration of `keys`, in their order."""
-        parts = [calibration for fit in self.fits for calibration in fit.calibrations]
-        row_of = {key: row for row, key in enumerate(key for part in parts for key in part.keys)}
-        order = np.array([row_of[key] for key in self.keys], np.int64)
-        return Calibration(
-            self.keys,
-            max((part.at for part in parts), default=0),
-            np.concatenate([part.below for part in parts])[order],
-            np.concatenate([part.above for part in parts])[order],
-            np.concatenate([part.sigma for part in parts])[order],
-            {name: np.concatenate([part.arrays[name] for part in parts])[order] for name in parts[0].arrays},
-        )
-
-    def forecast(self, predict: Predictor, grid: TimeGrid) -> Forecast:
-        """The forecast of `keys` on `grid`."""
-        return assemble(self.keys, grid, (predict(model, grid) for fit in self.fits for model in fit.models))
+    mined: MinedSource | None = None
+    """The source of a log stream, which also says which patterns it saw; None for metrics."""
+    outlook: Outlook | None = None
+    """Foresees crossings; None for a detector without a threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +60,11 @@ class Stream:
     opened: tuple[Anomaly, ...] = ()
     tail: tuple[SeriesBatch, ...] = ()
     history: tuple[str, ...] = ()
+    catalogue: Mapping[str, Pattern] = field(default_factory=dict)
+    """Every pattern of a log stream, in the order of first sight."""
+    heads_ups: tuple[HeadsUp, ...] = ()
+    recent: SeriesBatch | None = None
+    """The buckets before the watermark that the outlook looks back at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +77,8 @@ class Step:
     before: Carry
     scores: Scores
     changes: tuple[tuple[int, Anomaly], ...]
+    novel: tuple[tuple[int, PatternChange], ...] = ()
+    foreseen: tuple[tuple[int, HeadsUp], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +95,8 @@ class Chunk:
     """With `carry`: the slots of the fits that were in force."""
     touched: tuple[int, ...] = ()
     """Rows whose record changed: fitted, retired, or back."""
+    patterns: tuple[Pattern, ...] = ()
+    """Patterns to publish: new ones, and all that were seen where a day ends."""
 
 
 def fresh(detector: Detector, rooms: Rooms, origin: int) -> Stream:
@@ -180,12 +131,15 @@ def advance(stream: Stream, rooms: Rooms, until: int) -> tuple[Stream, Chunk]:
     midnight = next_midnight(stream.watermark, detector.step)
     columns = max(1, CHUNK_CELLS // max(1, len(stream.registry.keys)))
     end = min(until, midnight, stream.watermark + columns * detector.step)
-    read = rooms.source.read(detector, TimeGrid.between(stream.watermark, end, detector.step))
+    grid = TimeGrid.between(stream.watermark, end, detector.step)
+    mined = rooms.mined.mine(detector, grid) if rooms.mined is not None else None
+    read = mined.counts if mined is not None else rooms.source.read(detector, grid)
     everyone = stream.registry.observe(read)
     values = everyone.complete(read, stream.registry, detector)
     current, steps, fits = stream, [], []
+    known = frozenset(stream.catalogue)
     while current.watermark < end:
-        current, step, made = _step(current, rooms, read, everyone, values, end)
+        current, step, made = _step(current, rooms, mined, read, everyone, values, end)
         if step is not None:
             steps.append(step)
         fits.extend(made)
@@ -200,6 +154,13 @@ def advance(stream: Stream, rooms: Rooms, until: int) -> tuple[Stream, Chunk]:
         tuple(fits),
         touched=tuple(sorted(fitted | set(np.flatnonzero(retired != was).tolist()))),
     )
+    if mined is not None:
+        current = replace(current, catalogue=sighted(current.catalogue, mined.patterns))
+        seen = current.catalogue if end == midnight else mined.patterns.keys() - known
+        patterns = (current.catalogue[name] for name in sorted(seen))
+        chunk = replace(
+            chunk, patterns=tuple(one for one in patterns if one.last_seen >= midnight - DAY or one.id not in known)
+        )
     if end != midnight:
         return current, chunk
     cut = end // detector.coarse_step * detector.coarse_step
@@ -211,13 +172,15 @@ def advance(stream: Stream, rooms: Rooms, until: int) -> tuple[Stream, Chunk]:
 
 
 def _step(
-    stream: Stream, rooms: Rooms, read: SeriesBatch, everyone: Registry, values: Float, end: int
+    stream: Stream, rooms: Rooms, mined: Mined | None, read: SeriesBatch, everyone: Registry, values: Float, end: int
 ) -> tuple[Stream, Step | None, list[Fit]]:
     """One sub-block: from the watermark to the next slot, or to where a series is seen for the first time."""
     detector, start = stream.detector, stream.watermark
     registry = stream.registry.observe(read.between(start, start + detector.step))
     fresh = registry.keys[len(stream.carry.keys) :]
     carry = rooms.scorer.extend(stream.carry, fresh) if fresh else stream.carry
+    joined = registry.keys[len(stream.registry.keys) :]
+    novel = pattern_changes(stream.registry, mined, joined, start, values, detector) if mined is not None else ()
     stream = replace(stream, registry=registry, carry=carry)
     stream, fits, put_off = _fit_due(stream, rooms, start)
     later = everyone.first_seen[len(registry.keys) :]
@@ -237,9 +200,30 @@ def _step(
     calibration = stream.in_force.calibration
     scores, after = rooms.scorer.score(actual, forecast, calibration, stream.carry)
     opened, changes = rooms.episodes.fold(stream.opened, actual, forecast, scores, detector.delay)
-    step = Step(actual, forecast, calibration, stream.carry, scores, changes)
+    step = Step(actual, forecast, calibration, stream.carry, scores, changes, novel)
     moved = replace(stream, registry=registry, carry=after, opened=opened, tail=(*stream.tail, actual), watermark=stop)
+    if rooms.outlook is not None:
+        moved, foreseen = _foresee(moved, rooms, rooms.outlook, actual)
+        step = replace(step, foreseen=foreseen)
     return moved, step, fits
+
+
+def _foresee(
+    stream: Stream, rooms: Rooms, outlook: Outlook, actual: SeriesBatch
+) -> tuple[Stream, tuple[tuple[int, HeadsUp], ...]]:
+    """The heads-ups after a block, which the outlook sees with what came before it and what is forecast after it."""
+    grid, keys = actual.grid, actual.keys
+    before = TimeGrid(grid.start - outlook.look_back * grid.step, grid.step, outlook.look_back)
+    seen = np.full((len(keys), before.size), np.nan)
+    if stream.recent is not None:
+        part = stream.recent.between(before.start, before.end)
+        first = before.index(part.grid.start)
+        seen[: len(part.keys), first : first + part.grid.size] = part.values
+    whole = SeriesBatch(keys, TimeGrid(before.start, grid.step, before.size + grid.size), np.hstack([seen, actual.values]))
+    ahead = stream.in_force.forecast(rooms.predict, TimeGrid(grid.start, grid.step, grid.size + outlook.horizon))
+    heads_ups, changes = outlook.fold(stream.heads_ups, whole, ahead, stream.detector.delay)
+    recent = whole.between(grid.end - before.size * grid.step, grid.end)
+    return replace(stream, heads_ups=heads_ups, recent=recent), changes
 
 
 def _slots_ahead(stream: Stream, read: SeriesBatch, start: int) -> list[int]:

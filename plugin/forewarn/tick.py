@@ -14,7 +14,7 @@ from forewarn.detector import HOUR, Detector
 from forewarn.errors import StoreConflict, StoreRejected, TickRefused
 from forewarn.ports import Notifier, Store
 from forewarn.progress import Moved, move
-from forewarn.results import Notification, Publication
+from forewarn.results import Notification
 from forewarn.snapshot import load, results, save
 from forewarn.state import Head, Span
 from forewarn.stream import Rooms, Stream
@@ -192,10 +192,7 @@ def finish(parts: Parts, memory: Memory) -> Memory:
         for detector, name in memory.head.unpublished:
             stream = memory.streams.get(detector)
             if stream is not None:
-                block, changes, records = results(parts.store.get_block(name), stream)
-                latest = {anomaly.id: (version, anomaly) for version, anomaly in changes}
-                scores = (block,) if block is not None else ()
-                parts.store.publish(Publication(scores, tuple(latest.values()), tuple(records)))
+                parts.store.publish(results(parts.store.get_block(name), stream))
                 parts.passed("published")
     deliver(parts.store, parts.notifiers, memory.outbox, parts.passed)
     return replace(memory, published=True)
