@@ -57,7 +57,10 @@ def elasticsearch_url() -> Iterator[str]:
             fcntl.flock(users, fcntl.LOCK_SH)
             if not (run / "server.json").exists():
                 _start_server(run)
-        yield json.loads((run / "server.json").read_text())["url"]
+        try:
+            yield json.loads((run / "server.json").read_text())["url"]
+        finally:
+            fcntl.flock(users, fcntl.LOCK_UN)  # closing is not enough while a forked process has the file open too
 
 
 def _start_server(run: Path) -> None:

@@ -84,8 +84,8 @@ class ElasticsearchServer:
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.directory),
             "ES_JAVA_HOME": str(self.java_home),
-            "ES_JAVA_OPTS": "-Xms512m -Xmx512m -XX:-UsePerfData",
-            "CLI_JAVA_OPTS": "-XX:-UsePerfData",  # it would leave a folder in the temporary one
+            "ES_JAVA_OPTS": "-Xms512m -Xmx512m",
+            "JDK_JAVA_OPTIONS": "-XX:-UsePerfData",  # for all three of its JVMs: each would leave a folder behind
             "ES_PATH_CONF": str(self.directory / "config"),
             "ES_TMPDIR": str(self.directory / "tmp"),
         }
@@ -161,12 +161,14 @@ def running(
     users: Users | None = None,
     roles: str = "",
     settings: Mapping[str, str] | None = None,
+    long_lived: bool = False,
 ) -> Iterator[ElasticsearchServer]:
     """A server on a free loopback port, ready when the block starts; stopped and its data removed when the block ends.
 
     With `security`, `users` are in its file realm and `roles` is its `roles.yml`; a superuser `probe` is added for the
     readiness probe. `tls` puts a self-made certificate for localhost on HTTP, in `server.ca_certs`. `settings` go to
-    elasticsearch.yml as they are.
+    elasticsearch.yml as they are. A `long_lived` server starts in twice the time (16 instead of 8 s of processor time) and
+    is faster afterwards.
     """
     account = _account()
     directory = Path(tempfile.mkdtemp(prefix="forewarn-elasticsearch-"))
@@ -177,6 +179,9 @@ def running(
         port = port or free_port()
         server.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         config = _configuration(server, port, settings or {}, security=security, tls=tls)
+        if not long_lived:
+            with (config / "jvm.options").open("a") as options:
+                options.write("-XX:TieredStopAtLevel=1\n")
         if security:
             server.password = ("probe", "probe-password")
             _write_realm(config, {**(users or {}), "probe": ("probe-password", "superuser")}, roles)
@@ -333,7 +338,8 @@ def main() -> None:
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with running(asked.version, port=free_port(9200 if asked.port is None else asked.port)) as server:
+        port = free_port(9200 if asked.port is None else asked.port)
+        with running(asked.version, port=port, long_lived=not asked.while_locked) as server:
             if asked.announce:
                 ready = asked.announce.with_suffix(".new")
                 ready.write_text(json.dumps({"url": server.url, "pid": server.pid, "version": server.version}))
