@@ -159,14 +159,14 @@ def write(parts: Parts, memory: Memory, moved: Sequence[Moved], now: int, nonce:
         spans = (*spans, Span(new[0].number, new[-1].number + 1, (put(outbox_block(new)),)))
     first = spans[0].start if spans else old.next_number
     head = Head(
-        old.generation + 1,
-        now,
-        nonce,
-        tuple(states.values()),
-        tuple(unpublished),
-        spans,
-        old.next_number + len(new),
-        tuple((one.detector.name, one.failing) for one in moved if one.failing),
+        generation=old.generation + 1,
+        now=now,
+        nonce=nonce,
+        detectors=tuple(states.values()),
+        unpublished=tuple(unpublished),
+        outbox=spans,
+        next_number=old.next_number + len(new),
+        failing=tuple((one.detector.name, one.failing) for one in moved if one.failing),
     )
     return head, (*(entry for entry in memory.outbox if entry.number >= first), *new)
 
