@@ -30,7 +30,8 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "elastic": frozenset({"noun", "errors"}),
     "config": frozenset({"noun", "errors", "config"}),
     "flow": SPINE | {"flow"},
-    "entry": SPINE | {"root", "flow", "config", "entry", "wiring", "datasource wiring"},
+    "entry": SPINE | {"root", "flow", "config", "entry", "demo", "wiring", "datasource wiring"},
+    "demo": SPINE | {"room simulation"},
     "datasource entry": frozenset({"noun", "errors", "config", "datasource wiring"}),
     "datasource": frozenset({"noun", "ports", "errors", "config", "predict", "datasource", "root"}),
 }
@@ -51,8 +52,8 @@ VENDORS: Final[Mapping[str, str]] = {
     "waitress": r"forewarn_datasource\..*",
     "prometheus_client": r"forewarn_datasource\..*",
     "apscheduler": r"forewarn\.schedule",
-    "click": r"forewarn\.cli",
-    "rich": r"forewarn\.cli",
+    "click": r"forewarn\.cli(\.\w+)?",
+    "rich": r"forewarn\.cli(\.\w+)?",
     "yaml": r"forewarn\.config\.\w+",
 }
 """Vendor -> pattern of the modules that may import it. One that is not listed has no place here at all."""
@@ -162,7 +163,7 @@ def layer(name: str) -> str:
         return "noun"
     if first in ENTRY:
         return "entry"
-    if first in ("errors", "blocks", "ports", "elastic", "config", "wiring"):
+    if first in ("errors", "blocks", "ports", "elastic", "config", "demo", "wiring"):
         return first
     return "root" if first in ("", "__version__") else "flow"
 
