@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from elasticsearch import Elasticsearch
 
+from forewarn.stores.elasticsearch_incidents import ElasticsearchIncidents
 from forewarn.stores.elasticsearch_indices import Indices, prepare
-from forewarn.stores.elasticsearch_reader import ElasticsearchReader
 from forewarn.stores.elasticsearch_results import ElasticsearchResults
 from forewarn.stores.elasticsearch_state import ElasticsearchState
 from forewarn.stores.partitions import Partitions
 
 
-class ElasticsearchStore(ElasticsearchState, ElasticsearchResults, ElasticsearchReader):
+class ElasticsearchStore(ElasticsearchState, ElasticsearchResults, ElasticsearchIncidents):
     """A `Store` in the indices `<prefix>-*` of the cluster behind `client`, made there if there are none.
 
     May be used by several threads and several processes at once. `partition` ("month" or "day") counts when the store is
@@ -36,7 +36,7 @@ class ElasticsearchStore(ElasticsearchState, ElasticsearchResults, Elasticsearch
         partitions = prepare(client, indices, Partitions.of(partition))
         ElasticsearchState.__init__(self, client, indices, sleep)
         ElasticsearchResults.__init__(self, client, indices, partitions, sleep)
-        ElasticsearchReader.__init__(self, client, indices)
+        ElasticsearchIncidents.__init__(self, client, indices)
 
     def close(self) -> None:
         """Closes the client; the store is not used afterwards."""

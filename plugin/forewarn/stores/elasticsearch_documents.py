@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from forewarn.anomaly import Anomaly
 from forewarn.results import ScoreBlock, SeriesRecord, score_id
-from forewarn.series import SeriesKey
+from forewarn.series import Entity, SeriesKey
 from forewarn.stores.elasticsearch_indices import ECS_VERSION, ENTITY_FIELDS
 from forewarn.stores.records import (
     decode_calibration,
@@ -48,13 +48,18 @@ def from_date(text: str) -> int:
 
 def entity_fields(key: SeriesKey) -> dict[str, Any]:
     """What every document says of its series outside of `anomaly`: labels, the ECS fields that it has, the rule."""
-    # No field of a document has a NUL in its name, and a flattened field refuses one; the key itself is in anomaly.series.
-    fields: dict[str, Any] = {"labels": {field: value for field, value in key.entity if field and "\0" not in field}}
-    for field, value in key.entity:
+    return labels(key.entity) | {"rule": {"id": key.detector, "name": key.detector}}
+
+
+def labels(entity: Entity) -> dict[str, Any]:
+    """An entity as `labels` and as the ECS fields that it has."""
+    # No field of a document has a NUL in its name, and a flattened field refuses one; documents keep the entity elsewhere, too.
+    fields: dict[str, Any] = {"labels": {field: value for field, value in entity if field and "\0" not in field}}
+    for field, value in entity:
         if field in ENTITY_FIELDS:
             group, name = field.split(".")
             fields.setdefault(group, {})[name] = value
-    return fields | {"ecs": _ECS, "rule": {"id": key.detector, "name": key.detector}}
+    return fields | {"ecs": _ECS}
 
 
 def score_documents(

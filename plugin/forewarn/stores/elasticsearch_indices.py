@@ -69,6 +69,27 @@ RESULT_FIELDS: Final[dict[str, Any]] = {
         explanation={"type": "object", "enabled": False},  # kept as it is: its fields are the scorer's own
     ),
 }
+INCIDENT_FIELDS: Final[dict[str, Any]] = {
+    "incident": _object(
+        **_same(_KEYWORD, "id state owner merged_into severity_band cause anomalies detectors patterns cards"),
+        **_same(_DATE, "opened updated resolved"),
+        revision=_LONG,
+        severity=_DOUBLE,
+        confidence=_DOUBLE,
+        title={"type": "text"},
+        document={"type": "object", "enabled": False},  # the whole incident with its members, as it is
+    ),
+}
+PATTERN_FIELDS: Final[dict[str, Any]] = {
+    "log": _object(level=_KEYWORD),
+    "pattern": _object(
+        **_same(_KEYWORD, "id namespace merged_into"),
+        **_same(_DATE, "first_seen last_seen"),
+        total=_LONG,
+        text={"type": "text"},
+        example={"type": "text"},
+    ),
+}
 MODEL_FIELDS: Final[dict[str, Any]] = {"model": _BINARY, "calibration": _BINARY}
 STATE_FIELDS: Final[dict[str, Any]] = {
     "kind": _KEYWORD,
@@ -99,6 +120,11 @@ class Indices:
         return f"{self.prefix}-models"
 
     @property
+    def patterns(self) -> str:
+        """One document for each log template."""
+        return f"{self.prefix}-patterns"
+
+    @property
     def state(self) -> str:
         """Head, blocks, cursors, and the document about the store itself."""
         return f"{self.prefix}-state"
@@ -106,12 +132,12 @@ class Indices:
     @property
     def everything(self) -> list[str]:
         """Patterns of all indices, for refreshing."""
-        return [*(f"{self.alias(kind)}-*" for kind in DATED), self.models, self.state]
+        return [*(f"{self.alias(kind)}-*" for kind in DATED), self.models, self.patterns, self.state]
 
 
 def prepare(client: Elasticsearch, indices: Indices, partitions: Partitions) -> Partitions:
-    """Creates templates, undated indices and the store's own document where they are missing; returns the granularity
-    that the store was created with.
+    """Creates templates, the state index and the store's own document where they are missing; returns the granularity
+    that the store was created with. The other indices come with their first documents.
 
     One read if the store is there, so that whoever only reads needs no other privilege. Safe when several do it at once.
     Raises StoreRejected for a store that a newer version has made.
@@ -123,8 +149,7 @@ def prepare(client: Elasticsearch, indices: Indices, partitions: Partitions) -> 
             client.cluster.put_component_template(name=name, template=template)
         for name, body in _templates(indices).items():
             client.indices.put_index_template(name=name, **body)
-    for name in (indices.models, indices.state):
-        create_index(client, name)
+    create_index(client, indices.state)
     about = {"kind": "store", "schema": SCHEMA_VERSION, "partition": partitions.granularity}
     try:
         with store_errors():
@@ -173,15 +198,20 @@ def _templates(indices: Indices) -> dict[str, dict[str, Any]]:
         | {
             "index_patterns": [f"{indices.alias(kind)}-*"],
             "composed_of": [settings, mappings],
-            "template": {"settings": newest_first, "aliases": {indices.alias(kind): {}}},
+            "template": {
+                "settings": newest_first,
+                "aliases": {indices.alias(kind): {}},
+                "mappings": {"properties": INCIDENT_FIELDS if kind == "incidents" else {}},
+            },
         }
         for kind in DATED
     }
-    templates[indices.models] = common | {
-        "index_patterns": [indices.models],
-        "composed_of": [settings, mappings],
-        "template": {"mappings": {"properties": MODEL_FIELDS}},
-    }
+    for name, fields in ((indices.models, MODEL_FIELDS), (indices.patterns, PATTERN_FIELDS)):
+        templates[name] = common | {
+            "index_patterns": [name],
+            "composed_of": [settings, mappings],
+            "template": {"mappings": {"properties": fields}},
+        }
     templates[indices.state] = common | {
         "index_patterns": [indices.state],
         "composed_of": [settings],

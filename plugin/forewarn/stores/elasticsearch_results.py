@@ -14,6 +14,7 @@ from forewarn.errors import StoreConflict, StoreRejected
 from forewarn.results import Publication
 from forewarn.stores.elasticsearch_bulk import Action, index_action, write
 from forewarn.stores.elasticsearch_documents import anomaly_document, record_document, score_documents
+from forewarn.stores.elasticsearch_incidents import incident_document, pattern_document
 from forewarn.stores.elasticsearch_indices import DATED, Indices, create_index
 from forewarn.stores.partitions import Partitions
 from forewarn.stores.records import published, to_json
@@ -64,7 +65,8 @@ class ElasticsearchResults:
 
     def _actions(self, publication: Publication, kept_from: int, too_old: list[str]) -> Iterator[Action]:
         for record in publication.series:
-            yield index_action(self._indices.models, record.key.id, record.version, to_json(record_document(record)))
+            index = self._index(self._indices.models)
+            yield index_action(index, record.key.id, record.version, to_json(record_document(record)))
         for block in publication.scores:
             rows, columns = published(block)
             partitions = self._partitions.floors(block.actual.grid.times())
@@ -84,9 +86,22 @@ class ElasticsearchResults:
                 continue
             index = found[anomaly.id] = home or self._dated("anomalies", start)
             yield index_action(index, anomaly.id, version, to_json(anomaly_document(version, anomaly)))
+        for version, incident in publication.incidents:
+            start = self._partitions.floor(incident.opened)  # never changes, unlike its start
+            if start < kept_from:
+                too_old.append(f"incident {incident.id}")
+            else:
+                index = self._dated("incidents", start)
+                yield index_action(index, incident.id, version, to_json(incident_document(version, incident)))
+        for version, pattern in publication.patterns:
+            index = self._index(self._indices.patterns)
+            yield index_action(index, pattern.id, version, to_json(pattern_document(version, pattern)))
 
     def _dated(self, kind: str, start: int) -> str:
-        name = self._indices.dated(kind, self._partitions.name(start))
+        return self._index(self._indices.dated(kind, self._partitions.name(start)))
+
+    def _index(self, name: str) -> str:
+        """The index of that name, made if this process has not seen it yet."""
         if name not in self._made:
             create_index(self._client, name)
             self._made.add(name)

@@ -5,10 +5,11 @@ Owns the size limits and the codecs. Knows no database.
 
 import base64
 import json
+import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,8 +18,12 @@ from numpy.typing import NDArray
 from forewarn import blocks
 from forewarn.errors import ModelMismatch, StoreRejected
 from forewarn.forecast import Calibration, Model
+from forewarn.incident import Incident
+from forewarn.pattern import Pattern
 from forewarn.results import ScoreBlock
 from forewarn.series import Float, SeriesKey
+
+Noun = TypeVar("Noun", Incident, Pattern)
 
 MAX_HEAD: Final = 1_000_000
 MAX_BLOCK: Final = 5_000_000
@@ -78,6 +83,27 @@ def to_json(value: object) -> bytes:
         return _encoder.encode(value)
     except (TypeError, ValueError) as error:
         raise StoreRejected(f"cannot be stored as JSON: {error}") from error
+
+
+def encode_noun(noun: Incident | Pattern) -> bytes:
+    """An incident or a pattern as one JSON object, exactly: what is no finite number stands as the text "nan" or "inf"."""
+    return to_json(_with_words(msgspec.to_builtins(noun, enc_hook=_plain)))
+
+
+def decode_noun(json_text: bytes | str, noun: type[Noun]) -> Noun:
+    """The value of `encode_noun`; raises ModelMismatch for anything else."""
+    try:
+        return msgspec.json.decode(json_text, type=noun, strict=False)  # not strict: a number may stand as a text
+    except msgspec.MsgspecError as error:
+        raise ModelMismatch(f"a stored {noun.__name__} cannot be read: {error}") from error
+
+
+def _with_words(item: object) -> object:
+    if isinstance(item, float):
+        return item if math.isfinite(item) else str(item)
+    if isinstance(item, dict):
+        return {name: _with_words(member) for name, member in item.items()}
+    return [_with_words(member) for member in item] if isinstance(item, (list, tuple)) else item
 
 
 def to_base64(content: bytes) -> str:

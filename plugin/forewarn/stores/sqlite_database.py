@@ -46,6 +46,13 @@ CREATE TABLE anomalies (
 CREATE INDEX anomalies_partition ON anomalies (partition);
 CREATE INDEX anomalies_end ON anomalies ("end", start);
 
+CREATE TABLE incidents (
+  id TEXT PRIMARY KEY, partition INTEGER NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, start INTEGER NOT NULL,
+  "end" INTEGER NOT NULL, severity REAL, merged_into TEXT NOT NULL, document TEXT NOT NULL);
+CREATE INDEX incidents_partition ON incidents (partition);
+CREATE INDEX incidents_end ON incidents ("end", start);
+CREATE TABLE patterns (id TEXT PRIMARY KEY, version INTEGER NOT NULL, document TEXT NOT NULL);
+
 CREATE VIEW series_named AS
   SELECT names.id AS id, detector, entity, version, step, unit, owner, timezone, status, engine, fitted_at, first_seen,
     last_seen, retired, model, calibration FROM series JOIN names USING (number);

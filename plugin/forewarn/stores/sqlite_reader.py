@@ -12,10 +12,12 @@ import numpy as np
 
 from forewarn.anomaly import Anomaly
 from forewarn.errors import RequestError
+from forewarn.incident import Incident
+from forewarn.pattern import Pattern
 from forewarn.results import SeriesRecord, StoredScores
 from forewarn.series import SeriesKey
 from forewarn.stores.partitions import Partitions
-from forewarn.stores.records import decode_calibration, decode_model
+from forewarn.stores.records import decode_calibration, decode_model, decode_noun
 from forewarn.stores.sqlite_database import Database
 
 
@@ -121,6 +123,33 @@ class SqliteReader:
         with self._database.reading() as connection:
             row = connection.execute("SELECT * FROM anomalies_named WHERE id = ?", (anomaly_id,)).fetchone()
         return _anomaly(row) if row else None
+
+    def incidents(
+        self, start: int, end: int, *, state: str | None = None, min_severity: float = 0.0, limit: int = 1000
+    ) -> list[Incident]:
+        """The most severe incidents that overlap [start, end), by (start, id), without those that were merged away."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                """SELECT document FROM incidents WHERE ("end" > ?1 OR state = 'open') AND start < ?2 AND merged_into = ''
+                AND (?3 IS NULL OR state = ?3) AND (?4 <= 0 OR severity >= ?4) ORDER BY severity DESC, start, id LIMIT ?5""",
+                (start, end, state, min_severity, limit),
+            ).fetchall()
+        return sorted((decode_noun(row[0], Incident) for row in rows), key=lambda incident: (incident.start, incident.id))
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """One incident by id, merged or not."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT document FROM incidents WHERE id = ?", (incident_id,)).fetchone()
+        return decode_noun(row[0], Incident) if row else None
+
+    def patterns(self, ids: Sequence[str]) -> list[Pattern]:
+        """The known patterns among `ids`, in their order."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, document FROM patterns WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
+            ).fetchall()
+        found = dict(rows)
+        return [decode_noun(found[id_], Pattern) for id_ in dict.fromkeys(ids) if id_ in found]
 
     def _existing(self, connection: sqlite3.Connection, start: int, end: int) -> list[int]:
         """The partitions between the first and the last that hold scores, as far as they touch [start, end)."""

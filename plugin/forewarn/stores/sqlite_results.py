@@ -12,10 +12,11 @@ import numpy as np
 
 from forewarn.anomaly import Anomaly
 from forewarn.errors import StoreRejected
+from forewarn.incident import Incident
 from forewarn.results import Publication, ScoreBlock, SeriesRecord
 from forewarn.series import SeriesKey
 from forewarn.stores.partitions import Partitions
-from forewarn.stores.records import encode_calibration, encode_model, finite, published, to_json
+from forewarn.stores.records import encode_calibration, encode_model, encode_noun, finite, published, to_json
 from forewarn.stores.sqlite_database import Database
 
 _SCORE = """
@@ -42,6 +43,18 @@ INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT
 WHERE excluded.version >= version"""
 
 
+# An incident's partition is that of its opening, which never changes.
+_INCIDENT = """
+INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+  version = excluded.version, state = excluded.state, start = excluded.start, "end" = excluded."end",
+  severity = excluded.severity, merged_into = excluded.merged_into, document = excluded.document
+WHERE excluded.version >= version"""
+
+_PATTERN = """
+INSERT INTO patterns VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET version = excluded.version, document = excluded.document
+WHERE excluded.version >= version"""
+
+
 class SqliteResults:
     """The ResultStore of one database; a publication is one transaction."""
 
@@ -58,15 +71,19 @@ class SqliteResults:
                 connection.execute(_SERIES, _series_row(record, numbers))
             refused = sum(self._write_scores(connection, block, numbers, kept_from) for block in publication.scores)
             refused += self._write_anomalies(connection, publication.anomalies, numbers, kept_from)
+            refused += self._write_incidents(connection, publication.incidents, kept_from)
+            connection.executemany(
+                _PATTERN, [(pattern.id, version, encode_noun(pattern).decode()) for version, pattern in publication.patterns]
+            )
         if refused:
             raise StoreRejected(f"{refused} results are older than the retention and were not written (kept from {kept_from})")
 
     def drop_before(self, time: int) -> int:
-        """Deletes the partitions of scores and anomalies that end at or before `time`; returns how many there were."""
+        """Deletes the partitions of dated results that end at or before `time`; returns how many there were."""
         edge = self._partitions.floor(time)
         dropped = 0
         with self._database.writing() as connection:
-            for table in ("scores", "anomalies"):
+            for table in ("scores", "anomalies", "incidents"):
                 # The next partition above the last one: a seek each, where DISTINCT would walk over every row.
                 following = f"SELECT min(partition) FROM {table} WHERE partition > ? AND partition < ?"  # noqa: S608 - our own names
                 partition = -(2**63)
@@ -126,6 +143,27 @@ class SqliteResults:
                 connection.execute(_ANOMALY, _anomaly_row(version, anomaly, partition, numbers[anomaly.key.id]))
                 known.add(anomaly.id)
         return refused
+
+    def _write_incidents(
+        self, connection: sqlite3.Connection, incidents: Sequence[tuple[int, Incident]], kept_from: int
+    ) -> int:
+        rows = [
+            (
+                incident.id,
+                self._partitions.floor(incident.opened),
+                version,
+                incident.state,
+                incident.start,
+                incident.end,
+                incident.severity,
+                incident.merged_into,
+                encode_noun(incident).decode(),
+            )
+            for version, incident in incidents
+        ]
+        young = [row for row in rows if row[1] >= kept_from]
+        connection.executemany(_INCIDENT, young)
+        return len(rows) - len(young)
 
 
 def _kept_from(connection: sqlite3.Connection) -> int:
