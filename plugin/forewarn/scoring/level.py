@@ -1,7 +1,12 @@
 """How much evidence a series shows when nothing is wrong: its own level, instead of one threshold for all.
 
-Owns: the level arrays of the carry and `levels`. A level comes from the rate at which a normal series may pass it, in
-points. Must not know residuals: it sees evidence only, channel by channel.
+Owns: the level arrays of the carry and `levels`. A level is what a normal series passes at the expected rate of false alarms,
+extrapolated from the peaks of its blocks. Must not know residuals: it sees evidence only, channel by channel.
+
+Events must not raise the level that finds them: points of a confirmed event (sustained evidence) are left out of the peaks;
+peaks enter by quartiles, so that blocks with short events count little until they are many; and the slope of the tail is the
+flatter of two, so that a mixture of quiet and spiky blocks is not taken for a heavy tail. What fills every block of a day and
+a half, however, is the new normal at once.
 """
 
 from collections.abc import Mapping
@@ -10,28 +15,41 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.scoring.rhythm import LEVEL_POINTS, MEMORY_BLOCKS, Rhythm
+from forewarn.detector import DAY
+from forewarn.scoring.rhythm import MEMORY_BLOCKS, Rhythm
 from forewarn.series import Float, TimeGrid
 
 Arrays = dict[str, NDArray[Any]]
 CHANNELS: Final = 2
 """A single point's evidence, and the evidence that the last few points have in common."""
 
+FALSE_ALARM_EVERY: Final = 3 * DAY
+"""The expected time between false alarms of one normal series, most of them of the lowest severity."""
+FALSE_ALARM_POINTS: Final = 720
+"""And the points between them, at least: at an hour a bucket, three days are too few for a rate."""
+
 _LEAST: Final = np.log(4.0)
-"""No level is below four scales: a median deviation of Gaussian noise is passed fourfold once in 140 points."""
-_MARGIN: Final = np.log(1.15)
-"""What recurs with the same height stays below 1."""
+"""No level is below four scales (2.7 standard deviations of Gaussian noise)."""
+_SLOPE: Final = 0.12
+"""Slope of the logarithms of Gaussian peaks against Gumbel's reduced variate: where a fresh series starts."""
+_SLOPES: Final = (0.04, 0.4)
+"""Bounds of the slope: below, peaks that recur with equal height still need a margin; above, tails have no mean."""
 _PSEUDO: Final = 8
-"""Blocks with a peak at the least level that a fresh series is thought to have seen."""
+"""Blocks that a fresh series is thought to have seen, with peaks around the least level."""
+_NEW_NORMAL: Final = 6
+"""Blocks in a row whose peaks all lie above the level set it."""
 _FAINT: Final = np.log(1e-3)
+_GUMBEL: Final = tuple(-np.log(-np.log(p)) for p in (0.25, 0.5, 0.75))
 
 
-def fresh(S: int) -> Arrays:
+def fresh(rhythm: Rhythm, S: int) -> Arrays:
     """The level arrays of S series that were never seen."""
     return {
         "peaks": np.full((S, CHANNELS, MEMORY_BLOCKS), np.float32(np.nan)),
         "peak": np.full((S, CHANNELS), -np.inf),
-        "level": np.full((S, CHANNELS), _LEAST + _MARGIN),
+        "level": np.full((S, CHANNELS), _LEAST + _SLOPE * (_reduced(rhythm) - _GUMBEL[1])),
+        "pending": np.full((S, CHANNELS, rhythm.sustained - 1), np.nan),
+        "confirmed": np.zeros((S, rhythm.sustained - 1), np.bool_),
     }
 
 
@@ -40,7 +58,7 @@ def levels(arrays: Mapping[str, NDArray[Any]], rhythm: Rhythm, grid: TimeGrid, e
 
     `evidence` [S, CHANNELS, B] in logarithms, NaN = no data. A level is set when a block of time ends.
     """
-    after: Arrays = {name: arrays[name] for name in fresh(0)}
+    after: Arrays = {name: arrays[name] for name in fresh(rhythm, 0)}
     logs = np.empty_like(evidence)
     low, B = 0, grid.size
     while low < B:
@@ -48,13 +66,26 @@ def levels(arrays: Mapping[str, NDArray[Any]], rhythm: Rhythm, grid: TimeGrid, e
         edge = (time // rhythm.block + 1) * rhythm.block
         high = min(B, max(low + 1, -(-(edge - grid.start) // grid.step)))
         logs[:, :, low:high] = after["level"][:, :, None]
-        part = evidence[:, :, low:high]
-        peak = np.fmax.reduce(np.maximum(part, _FAINT), axis=2)
-        after["peak"] = np.fmax(after["peak"], peak)
+        _raise_peak(after, evidence[:, :, low:high])
         if grid.start + high * grid.step >= edge:
             _end_block(after, rhythm, edge // rhythm.block - 1)
         low = high
     return logs, after
+
+
+def _raise_peak(after: Arrays, evidence: Float) -> None:
+    """Takes the points that are now known to be part of an event or not, some points after they came."""
+    level = after["level"]
+    delay, n = after["pending"].shape[2], evidence.shape[2]
+    points = np.concatenate([after["pending"], evidence], axis=2)
+    confirmed = np.concatenate([after["confirmed"], evidence[:, 1] >= level[:, 1:]], axis=1)
+    event = confirmed[:, :n].copy()
+    for shift in range(1, delay + 1):
+        event |= confirmed[:, shift : shift + n]
+    taken = points[:, :, :n]
+    taken = np.where(event[:, None], np.nan, np.maximum(taken, _FAINT))
+    after["peak"] = np.fmax(after["peak"], np.fmax.reduce(taken, axis=2))
+    after["pending"], after["confirmed"] = points[:, :, n:], confirmed[:, n:]
 
 
 def _end_block(after: Arrays, rhythm: Rhythm, number: int) -> None:
@@ -63,17 +94,31 @@ def _end_block(after: Arrays, rhythm: Rhythm, number: int) -> None:
     after["peaks"] = peaks
     after["peak"] = np.full_like(after["peak"], -np.inf)
     known = np.count_nonzero(~np.isnan(peaks), axis=2)
-    pseudo = np.where(np.arange(_PSEUDO) < (_PSEUDO - known // 7)[:, :, None], np.float32(_LEAST), np.float32(np.nan))
-    usual = _quantile(np.concatenate([peaks, pseudo], axis=2), 0.5 ** (rhythm.points_in_block / LEVEL_POINTS))
-    after["level"] = np.where(known > 0, np.fmax(_LEAST, _MARGIN + usual), after["level"])
+    thought = _PSEUDO - known // 7
+    pseudo = np.where(np.arange(_PSEUDO) < thought[:, :, None], np.float32(_LEAST), np.float32(np.nan))
+    low, middle, high = _quartiles(np.concatenate([peaks, pseudo], axis=2))
+    slope = np.minimum((middle - low) / (_GUMBEL[1] - _GUMBEL[0]), (high - middle) / (_GUMBEL[2] - _GUMBEL[1]))
+    slope = np.clip((known * slope + _PSEUDO * _SLOPE) / (known + _PSEUDO), *_SLOPES)
+    recent = peaks[:, :, (number - np.arange(_NEW_NORMAL)) % MEMORY_BLOCKS]
+    lasting = np.where(np.isnan(recent).any(axis=2), -np.inf, recent.min(axis=2))
+    own = np.maximum(middle + slope * (_reduced(rhythm) - _GUMBEL[1]), lasting)
+    after["level"] = np.where(known > 0, np.fmax(_LEAST, own), after["level"])
 
 
-def _quantile(values: NDArray[np.float32], q: float) -> Float:
-    """The q-quantile along the last axis of what is not NaN."""
-    ordered = np.sort(values, axis=-1)
-    n = np.count_nonzero(~np.isnan(ordered), axis=-1)[..., None]
-    at = q * np.maximum(n - 1, 0)
-    low = np.floor(at).astype(np.int64)
-    high = np.minimum(low + 1, np.maximum(n - 1, 0))
-    a, b = np.take_along_axis(ordered, low, -1), np.take_along_axis(ordered, high, -1)
-    return np.asarray((a + (at - low) * (b - a))[..., 0], np.float64)
+def _reduced(rhythm: Rhythm) -> float:
+    """Gumbel's reduced variate of the peak that one block passes in the time between two false alarms."""
+    return -float(np.log(rhythm.block / max(FALSE_ALARM_EVERY, FALSE_ALARM_POINTS * rhythm.step)))
+
+
+def _quartiles(values: NDArray[np.float32]) -> tuple[Float, Float, Float]:
+    """The quartiles along the last axis of what is not NaN."""
+    ordered = np.sort(values, axis=-1).astype(np.float64)
+    n = np.maximum(np.count_nonzero(~np.isnan(ordered), axis=-1)[..., None] - 1, 0)
+
+    def at(q: float) -> Float:
+        place = q * n
+        low = np.floor(place).astype(np.int64)
+        a, b = (np.take_along_axis(ordered, k, -1) for k in (low, np.minimum(low + 1, n)))
+        return np.asarray((a + (place - low) * (b - a))[..., 0], np.float64)
+
+    return at(0.25), at(0.5), at(0.75)

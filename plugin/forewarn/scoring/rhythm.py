@@ -13,9 +13,6 @@ MEMORY_DAYS: Final = 14
 """Days that the scale of a time of day is remembered."""
 MEMORY_BLOCKS: Final = 56
 """Blocks that levels are remembered: 14 days of six hours."""
-LEVEL_POINTS: Final = 500.0
-"""A level is what a normal block of so many points passes every second time: once per 720 points on average."""
-
 _SLOTS: Final = tuple(HOUR * hours for hours in (1, 2, 3, 4, 6, 8, 12, 24))
 _BLOCKS: Final = tuple(HOUR * hours for hours in (6, 8, 12, 24))
 _MOST_IN_SLOT: Final = 30
@@ -30,6 +27,8 @@ class Rhythm:
     """Points of the local reference (odd, so that a median is one of them)."""
     sustained: int
     """Points of one side that make sustained evidence."""
+    bridge: int
+    """Buckets after its last alarm in which a run goes on across missing data."""
     quiet: int
     """Quiet points that end a run."""
     settle: int
@@ -55,7 +54,8 @@ class Rhythm:
         return cls(
             step=step,
             reference=min(21, max(7, hours6 // 2 * 2 + 1)),
-            sustained=min(5, max(3, hours6)),
+            sustained=min(5, max(3, round(75 * MINUTE / step))),
+            bridge=min(240, max(6, round(DAY / step))),
             quiet=min(20, max(6, hours6)),
             settle=min(20, max(7, hours6)),
             gap=min(20, max(3, hours6)),
@@ -76,6 +76,6 @@ class Rhythm:
         return self.cycle // self.slot
 
     @property
-    def points_in_block(self) -> float:
-        """Buckets in a block."""
-        return self.block / self.step
+    def kept_in_block(self) -> float:
+        """Remembered points of a block, if none is missing."""
+        return self.block / self.step / self.thin

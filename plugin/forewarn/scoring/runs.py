@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.detector import DAY
 from forewarn.scoring.rhythm import Rhythm
 from forewarn.series import Float
 
@@ -19,15 +18,15 @@ Arrays = dict[str, NDArray[Any]]
 Bool = NDArray[np.bool_]
 Int = NDArray[np.int64]
 
-LONGEST: Final = 7 * DAY
-"""After so long without a new alarm a run is the new normal."""
 BELOW: Final = 0.99
 """The highest score of a point that is held below the edge of normal."""
 
 _FADE: Final = -np.log(0.98)
 _RECORD: Final = np.log(1.15)
 _IRREGULAR: Final = 0.6
-"""Below this share of buckets with data a hole is no event."""
+_HALFWAY: Final = 0.5
+_CALM: Final = 5
+"""After so many quiet points a hole is not part of the run before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +87,14 @@ def settle_runs(
     alarm_residual = np.take_along_axis(residuals, at_alarm, axis=1)
     alarm_bucket = np.take_along_axis(buckets, at_alarm, axis=1)
 
-    quiet = ~high & ((points.residual <= 0.5 * alarm_residual[:, 1:]) | (points.residual <= points.usual))
+    quiet = ~high & ((points.residual <= _HALFWAY * alarm_residual[:, 1:]) | (points.residual <= points.usual))
     busy = _running(arrays["busy"], np.where(quiet, -1, position))
     ended = position - busy[:, 1:] >= rhythm.quiet
     closed = _running(arrays["closed"], np.where(ended, position, -1))
     open_before = last_alarm[:, :-1] > closed[:, :-1]
-    recent = points.bucket - alarm_bucket[:, :-1] <= LONGEST // rhythm.step
-    continued = (missed > 0) & open_before & recent & (coverage > _IRREGULAR)[:, None] & ~alarm
+    recent = points.bucket - alarm_bucket[:, :-1] <= rhythm.bridge
+    lively = position - 1 - busy[:, :-1] < _CALM
+    continued = (missed > 0) & open_before & recent & lively & (coverage > _IRREGULAR)[:, None] & ~alarm
 
     score = np.where(ongoing, np.minimum(held, np.log(BELOW)), held)
     score = np.where(continued, 0.0, score)

@@ -18,8 +18,12 @@ Arrays = dict[str, NDArray[Any]]
 KINDS: Final = 2
 """The residual itself, and the residual against the recent ones."""
 
-_FLOOR: Final = np.log(0.1)
-"""No scale is below a tenth of the standard deviation of the past values: a median of 0 knows no size."""
+_FLOOR: Final = np.log(0.05)
+"""No scale is below a twentieth of the spread of the past values: a median of 0 knows no size."""
+_ORDINARY: Final = 0.75
+"""Share of the blocks that the spread is taken from: one heavy event of days must not blind a series for weeks."""
+_RARE: Final = 0.1
+"""Share of the whole standard deviation that counts in any case: rare spikes over a constant have a size, too."""
 _ROUNDING: Final = 1e-9
 """Share of the value below which a deviation is the arithmetic's, not the world's."""
 _LEAST_SHARE: Final = 0.25
@@ -156,15 +160,10 @@ def _end_block(after: Arrays, rhythm: Rhythm, edge: int) -> None:
     means[:, number % MEMORY_BLOCKS] = mean
     variances[:, number % MEMORY_BLOCKS] = variance
     after["block_mean"], after["block_variance"] = means, variances
-    known = np.isfinite(means)
-    blocks = np.maximum(known.sum(axis=1), 1)
-    centre = np.where(known, means, 0.0).sum(axis=1) / blocks
-    spread = np.where(known, np.square(means - centre[:, None]) + variances, 0.0).sum(axis=1) / blocks
     with np.errstate(divide="ignore"):
-        after["floor"] = _FLOOR + 0.5 * np.log(spread)
-    kept = max(1.0, rhythm.points_in_block / rhythm.thin)
-    seen = ~np.isnan(after["origin"])
-    after["coverage"] = np.where(seen, 0.75 * after["coverage"] + 0.25 * np.minimum(1.0, n / kept), after["coverage"])
+        after["floor"] = _FLOOR + np.log(_spread(means, variances))
+    share = np.minimum(1.0, n / rhythm.kept_in_block)
+    after["coverage"] = np.where(np.isnan(after["origin"]), 1.0, 0.75 * after["coverage"] + 0.25 * share)
     after["moments"] = np.zeros_like(after["moments"])
 
     if edge % rhythm.cycle == 0:
@@ -184,7 +183,8 @@ def blended(arrays: Mapping[str, NDArray[Any]]) -> Float:
     weight = 0.5 * np.minimum(1.0, days / 3.0)
     habit = np.where(np.isfinite(arrays["habit"]) & (days > 0), arrays["habit"], arrays["scale"][:, :, None])
     base = arrays["scale"][:, :, None]
-    mixed = np.where(np.isfinite(base) & np.isfinite(habit), base + weight * (habit - base), base)
+    both = np.isfinite(base) & np.isfinite(habit)
+    mixed = base + weight * (np.where(both, habit, 0.0) - np.where(both, base, 0.0))
     return np.asarray(np.where(np.isnan(base), np.nan, np.fmax(mixed, arrays["floor"][:, None, None])), np.float64)
 
 
@@ -196,3 +196,15 @@ def _in_force(after: Arrays, rhythm: Rhythm, times: NDArray[np.int64]) -> Float:
     part = {name: after[name] for name in ("scale", "floor")}
     part |= {"habit": after["habit"][:, :, few], "habit_days": after["habit_days"][:, few]}
     return blended(part)[:, :, at - first]
+
+
+def _spread(means: Float, variances: Float) -> Float:
+    """The standard deviation [S] of the remembered blocks without the quarter that strays most, or a share of that of all."""
+    centre = masked_median(means)[:, None]
+    square = np.square(means - centre) + variances
+    ordered = np.sort(square, axis=1)  # NaN last
+    n = np.count_nonzero(~np.isnan(ordered), axis=1)
+    kept = np.arange(ordered.shape[1]) < np.ceil(_ORDINARY * n)[:, None]
+    ordinary = np.where(kept, ordered, 0.0).sum(axis=1) / np.maximum(kept.sum(axis=1), 1)
+    every = np.where(np.isnan(ordered), 0.0, ordered).sum(axis=1) / np.maximum(n, 1)
+    return np.asarray(np.maximum(np.sqrt(ordinary), _RARE * np.sqrt(every)), np.float64)

@@ -122,7 +122,7 @@ class ResidualScorer:
             "sides": np.full((S, 2, rhythm.sustained - 1), -np.inf),
             "sigma": np.full(S, np.nan),
         }
-        return own | scale.fresh(rhythm, S) | level.fresh(S) | runs.fresh(S)
+        return own | scale.fresh(rhythm, S) | level.fresh(rhythm, S) | runs.fresh(S)
 
     def _residuals(self, values: Float, expected: Float, carry: Carry) -> tuple[Float, Float, Packing, Float]:
         """Both residuals [S, B] by buckets (NaN = no data), where the data are, and [recent | block] by points."""
