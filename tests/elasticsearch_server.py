@@ -340,14 +340,19 @@ def main() -> None:
     try:
         port = free_port(9200 if asked.port is None else asked.port)
         with running(asked.version, port=port, long_lived=not asked.while_locked) as server:
-            if asked.announce:
-                ready = asked.announce.with_suffix(".new")
-                ready.write_text(json.dumps({"url": server.url, "pid": server.pid, "version": server.version}))
-                ready.rename(asked.announce)
-            print(
-                f"Elasticsearch {server.version} is ready at {server.url} (process {server.pid}). Ctrl-C stops it.", flush=True
-            )
-            _wait(server, asked.while_locked)
+            try:
+                if asked.announce:
+                    ready = asked.announce.with_suffix(".new")
+                    ready.write_text(json.dumps({"url": server.url, "pid": server.pid, "version": server.version}))
+                    ready.rename(asked.announce)
+                print(
+                    f"Elasticsearch {server.version} is ready at {server.url} (process {server.pid}). Ctrl-C stops it.",
+                    flush=True,
+                )
+                _wait(server, asked.while_locked)
+            finally:
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave the server behind
     except ElasticsearchMissing as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
