@@ -17,7 +17,7 @@ from forewarn.series import Float
 Index = NDArray[np.int64]
 
 _SHORTEST_SLOT: Final = DAY // 96
-_GAIN: Final = 0.97
+_GAIN: Final = 0.92
 """Share of the error without a profile that must remain at most for a profile to be taken."""
 _WEEKDAYS: Final = (0, 1, 1, 0, 0, 0, 0)
 """The kind of each day: 1 on weekends. Weeks are counted from 1970-01-01, a Thursday."""
@@ -41,16 +41,15 @@ class _Cycle:
 class Slots:
     """The civil week in equal slots, and the ways of pooling them that a window is long enough for.
 
-    `of` [T] is the slot of each bucket, `count` their number; `order` [T] sorts the buckets by slot, `filled` are the slots
-    that have buckets and `starts` where each begins in that order.
+    `of` [T] is the slot of each bucket, `count` their number; `late` is the bucket with which the last quarter begins.
     """
 
     of: Index
     count: int
-    order: Index
-    filled: Index
-    starts: Index
+    late: int
     cycles: tuple[_Cycle, ...]
+    _orders: tuple[tuple[Index, Index, Index], ...]
+    """For the first three quarters and the last one: buckets by slot, the slots that have any, where each begins."""
 
     @classmethod
     def of_days(cls, days: Float, step: int) -> "Slots | None":
@@ -68,9 +67,20 @@ class Slots:
             ways.append((slot % per_day + per_day * np.array(_WEEKDAYS)[slot // per_day], 2.5))
         if span > 28 - 1e-6:
             ways.append((slot, 3.5))
-        order = np.argsort(of, kind="stable")
-        filled, starts = np.unique(of[order], return_index=True)
-        return cls(of, count, order, filled, starts, tuple(_cycle(of, cells, significant) for cells, significant in ways))
+        late = len(days) - len(days) // 4
+        orders = []
+        for buckets in (np.arange(late), np.arange(late, len(days))):
+            order = buckets[np.argsort(of[buckets], kind="stable")]
+            orders.append((order, *np.unique(of[order], return_index=True)))
+        cycles = tuple(_cycle(of, cells, significant) for cells, significant in ways)
+        return cls(of, count, late, cycles, tuple(orders))
+
+    def sums(self, part: int, values: Float) -> Float:
+        """The sums [S, count] of values [S, T] over the buckets of each slot, in the earlier (0) or later (1) part."""
+        order, filled, starts = self._orders[part]
+        total = np.zeros((len(values), self.count))
+        total[:, filled] = np.add.reduceat(values[:, order], starts, axis=1)
+        return total
 
 
 def _cycle(of: Index, cells: Index, significant: float) -> _Cycle:
@@ -95,27 +105,30 @@ def profiles(residuals: Float, scale: Float, slots: Slots) -> Float:
     """The profiles [S, slots] of residuals [S, T], NaN = missing; `scale` [S] is their robust deviation. A row is 0 where no
     cycle predicts the residuals better than no profile.
 
-    Whether one does is decided by predicting every value from the others of its cell (leave one out, in closed form for
-    means); spikes count no more than four deviations there. The profile itself is made of medians.
+    Whether one does is decided twice: every value is predicted from the others of its cell (leave one out, in closed form
+    for means), and the last quarter from the earlier ones, which must bring at least half of that gain: a pattern that
+    drifts explains the past alone. Spikes count no more than four deviations there. The profile itself is made of medians.
     """
     S = len(residuals)
     limit = 4.0 * scale[:, None]
     seen = ~np.isnan(residuals)
-    clipped = np.where(seen, np.clip(residuals, -limit, limit), 0.0)[:, slots.order]
-    sums = np.zeros((3, S, slots.count))
-    for total, part in zip(sums, (seen[:, slots.order].astype(np.float64), clipped, clipped * clipped), strict=True):
-        total[:, slots.filled] = np.add.reduceat(part, slots.starts, axis=1)
-    before = sums[2].sum(axis=1)
+    clipped = np.where(seen, np.clip(residuals, -limit, limit), 0.0)
+    planes = (seen.astype(np.float64), clipped, clipped * clipped)
+    early, late = (np.array([slots.sums(part, plane) for plane in planes]) for part in (0, 1))
+    before, before_late = (early + late)[2].sum(axis=1), late[2].sum(axis=1)
     best, choice = np.full(S, _GAIN), np.full(S, -1)
     noise: list[Float] = []
     for number, cycle in enumerate(slots.cycles):
-        n, y, yy = np.add.reduceat(sums[:, :, cycle.order], cycle.starts, axis=2)
+        first, last = (np.add.reduceat(part[:, :, cycle.order], cycle.starts, axis=2) for part in (early, late))
+        n, y, yy = first + last
         explained = y * y / np.maximum(n, 1.0)
-        noise.append(_noise(n, yy - explained, scale, slots.count // 7))
+        noise.append(_noise(n, yy - explained, slots.count // 7))
         kept = (n >= 3) & (explained > cycle.significant**2 * noise[number])
         left = np.where(kept, (yy - explained) * (n / np.maximum(n - 1, 1.0)) ** 2, yy).sum(axis=1)
+        known = np.where(kept, first[1] / np.maximum(first[0], 1.0), 0.0)
+        ahead = (last[2] - 2 * known * last[1] + last[0] * known * known).sum(axis=1)
         share = left / np.where(before > 0, before, 1.0)
-        better = (share < best) & (before > 0)
+        better = (share < best) & (before > 0) & (ahead <= (1 + share) / 2 * before_late)
         best[better], choice[better] = share[better], number
     found = np.zeros((S, slots.count))
     for number, cycle in enumerate(slots.cycles):
@@ -126,15 +139,18 @@ def profiles(residuals: Float, scale: Float, slots: Slots) -> Float:
     return found
 
 
-def _noise(n: Float, within: Float, scale: Float, per_day: int) -> Float:
-    """The variance [S, cells] of single values: that of their time of day, over all kinds of day, but at least scale^2.
+def _noise(n: Float, within: Float, per_day: int) -> Float:
+    """The variance [S, cells] of single values around the mean of their cell: that of their time of day, over all kinds of
+    day, but at least half of the average over all times.
 
-    Where the noise is larger at some hours, a mean must be larger there to mean something.
+    Where the noise is larger at some hours, a mean must be larger there to mean something; and a few values that happen to
+    agree do not make a time of day exact.
     """
     S, cells = n.shape
     free = np.maximum(n - 1, 0.0).reshape(S, -1, per_day).sum(axis=1)
-    variance = within.reshape(S, -1, per_day).sum(axis=1) / np.maximum(free, 1.0)
-    return np.tile(np.maximum(variance, np.square(scale)[:, None]), (1, cells // per_day))
+    squares = within.reshape(S, -1, per_day).sum(axis=1)
+    overall = squares.sum(axis=1) / np.maximum(free.sum(axis=1), 1.0)
+    return np.tile(np.maximum(squares / np.maximum(free, 1.0), overall[:, None] / 2), (1, cells // per_day))
 
 
 def _medians(padded: Float, cycle: _Cycle, noise: Float) -> Float:
