@@ -36,7 +36,7 @@ class ElasticsearchMetrics:
         timeout: str = "60s",
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._client = client
+        self._client = client.options(max_retries=0)  # it would try again at once; the searcher pauses
         self._page_size = page_size
         self._timeout = timeout
         self._sleep = sleep

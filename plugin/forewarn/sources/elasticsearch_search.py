@@ -17,7 +17,7 @@ PAUSES: Final = (0.5, 2.0)
 """Seconds before the second and the third attempt; the next tick is the one after."""
 
 _TOO_LARGE: Final = frozenset({"too_many_buckets_exception", "circuit_breaking_exception"})
-_TIMED_OUT: Final = frozenset({"search_timeout_exception", "query_phase_execution_exception"})
+_TIMED_OUT: Final = frozenset({"search_timeout_exception"})
 
 
 class TooLarge(SourceUnavailable):

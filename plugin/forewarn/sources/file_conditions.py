@@ -76,7 +76,7 @@ Condition = Exists | Equals | Like | Between | All | Some | Not
 
 def boolean(must: list[Condition], should: list[Condition], must_not: list[Condition]) -> Condition:
     """Elasticsearch's bool: what should hold is needed only where nothing must."""
-    needed = must if must or not should else [Some(tuple(should))]
+    needed = must if must or not should else should if len(should) == 1 else [Some(tuple(should))]
     parts = [*needed, *(Not(part) for part in must_not)]
     return parts[0] if len(parts) == 1 else All(tuple(parts))
 

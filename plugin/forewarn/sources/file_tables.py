@@ -66,6 +66,8 @@ def tables_of(files: Iterable[str]) -> list[Table]:
         kind = _FORMATS.get(Path(name.removesuffix(".gz")).suffix.lower())
         if kind is None:
             raise SourceRejected(name, f"the format is told by the name, which ends in none of {', '.join(_FORMATS)}")
+        if not Path(name).exists():
+            raise SourceUnavailable(name, "it has gone since it was listed")
         if not os.access(name, os.R_OK):
             raise SourceRejected(name, "no permission to read it")
         layout = _csv_layout(name) if kind == "csv" else ("", ())

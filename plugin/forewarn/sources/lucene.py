@@ -52,6 +52,8 @@ def _tokens(query: str) -> list[Token]:
         kind, text, position = str(match.lastgroup), match.group(), match.end()
         if kind == "sign" or (kind == "term" and text in _AND | _OR | {"NOT"}):
             kind = "sign"
+        if kind == "sign" and text in "+-!" and query[position : position + 1].isspace():
+            raise QueryRefused(f"{text!r} in {query!r}: must stand right before what it is about")
         if kind != "space":
             found.append((kind, text))
     return found
@@ -74,6 +76,8 @@ class _Parser:
         while self.token not in (_END, ("sign", ")")):
             joined = self._take(_AND | _OR) if clauses else None
             mark = self._take(_NOT | {"+"})
+            if clauses and joined is None and mark is None:
+                self._refuse_neighbours()
             if joined in _AND and clauses[-1][0] != "must_not":
                 clauses[-1] = ("must", clauses[-1][1])
             role = "must_not" if mark in _NOT else "must" if mark or joined in _AND else "should"
@@ -107,6 +111,12 @@ class _Parser:
         if field is None or field == "*":
             raise QueryRefused(f"{text!r} has no field: for files every value needs one, as in field:value")
         return self._plain(_leaf(field, kind, text))
+
+    def _refuse_neighbours(self) -> None:
+        """Elasticsearch takes `field:(a b)` for one value with a blank if the field is a keyword, and for two if it is text."""
+        (before, first), (kind, second) = self._tokens[self._next - 1], self.token
+        if before == kind == "term" and self._peek() != ("sign", ":"):
+            raise QueryRefused(f"{first} {second}: put OR between the two, or quotes around them")
 
     def _plain(self, condition: Condition) -> Condition:
         """The condition, unless something follows that would change it."""
