@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from forewarn.codec import anomaly_json
+
+from forewarn.codec import anomaly_json, incident_json
 from forewarn.detector import DAY, HOUR, MINUTE, Detector, Selection
 from forewarn.errors import SourceUnavailable
 from forewarn.history.stored import StoreHistory
+from forewarn.incident import IncidentSettings
+from forewarn.incidents.correlation import Correlation
 from forewarn.ports import Notifier, Problem, Store
 from forewarn.results import Notification
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
@@ -96,7 +99,7 @@ def latency_detector(**changes: Any) -> Detector:
 
 
 def world_series(seed: int = 7, days: int = 14) -> dict[SeriesKey, Float]:
-    """Services with daily rhythm: one steady, one with a spike and a dip, one that starts late, one that stops and comes back."""
+    """Services with daily rhythm: one steady, one with a spike and a dip, one that starts late, one that pauses."""
     rng = np.random.default_rng(seed)
     size = days * DAY // STEP
     day = np.arange(size) * STEP / DAY
@@ -128,10 +131,9 @@ def make_parts(
     """Parts over the given store, with everything in this process."""
     forecaster, history = build_forecaster(0), StoreHistory(store)
     down = more.pop("down", lambda _end: False)
-    rooms = {
-        one.name: build_rooms(one, ArrayMetrics(one.step, START, series, down), history, forecaster) for one in detectors
-    }
-    return Parts(tuple(detectors), rooms, store, tuple(notifiers), **more)
+    rooms = {one.name: build_rooms(one, ArrayMetrics(one.step, START, series, down), history, forecaster) for one in detectors}
+    correlator = Correlation(IncidentSettings(), tuple(detectors))
+    return Parts(tuple(detectors), rooms, store, correlator, notifiers=tuple(notifiers), **more)
 
 
 def run(parts: Parts, nows: Sequence[int], forget: frozenset[int] = frozenset()) -> Memory:
@@ -171,4 +173,5 @@ def visible(store: Store) -> dict[str, Any]:
         for one in store.scores(ids, 0, START * 2, 1_000_000)
     }
     anomalies = [anomaly_json(anomaly) for anomaly in store.anomalies(0, START * 2, limit=10_000)]
-    return {"records": records, "scores": scores, "anomalies": anomalies}
+    incidents = [incident_json(incident) for incident in store.incidents(0, START * 2, limit=10_000)]
+    return {"records": records, "scores": scores, "anomalies": anomalies, "incidents": incidents}

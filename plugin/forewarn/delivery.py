@@ -1,18 +1,18 @@
-"""Who is told what: transitions into numbered notifications, and their delivery from the outbox.
+"""Who is told what: transitions of incidents into numbered notifications, and their delivery from the outbox.
 
-Owns the outbox: its blocks, which transitions are worth telling, order and at-least-once delivery. Each target has a cursor
+Owns the outbox: its blocks, order and at-least-once delivery. Each target has a cursor
 of its own, moved by compare-and-set after it took a notification; the target drops repeats by `Notification.key`.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from math import isnan
 from typing import Any, Final
 
-from forewarn.anomaly import Anomaly, severity_band
 from forewarn.blocks import decode, encode
 from forewarn.codec import notification_from, notification_json
+from forewarn.correlating import Told
 from forewarn.errors import NotificationFailed, StoreConflict
+from forewarn.incident import Incident
 from forewarn.ports import Notifier, StateStore
 from forewarn.results import Notification
 from forewarn.state import Span
@@ -23,59 +23,49 @@ MOST_AT_ONCE: Final = 100
 """Notifications to one target in one tick: a slow target may not hold up the next tick."""
 
 
-def transitions(opened: Sequence[Anomaly], changes: Sequence[tuple[int, Anomaly]]) -> list[tuple[int, str, Anomaly]]:
-    """The changes that somebody is told about, as (nominal time, event, anomaly): opened, another band, resolved.
-
-    `opened` are the episodes that were open before the changes.
-    """
-    told: list[tuple[int, str, Anomaly]] = []
-    band = {anomaly.id: anomaly.severity_band for anomaly in opened}
-    for at, anomaly in changes:
-        before = band.get(anomaly.id)
-        band[anomaly.id] = anomaly.severity_band
-        if anomaly.revision == 1:
-            told.append((at, "opened", anomaly))
-        if anomaly.state != "open":
-            told.append((at, "resolved", anomaly))
-        elif anomaly.revision > 1 and before is not None and before != anomaly.severity_band:
-            told.append((at, "updated", anomaly))
-    return told
-
-
-def notifications(
-    told: Sequence[tuple[int, str, Anomaly]], first_number: int, late_before: Callable[[Anomaly], int]
-) -> list[Notification]:
+def notifications(told: Sequence[Told], first_number: int, late_before: int) -> list[Notification]:
     """Numbered notifications in order of (time, id). Of a subject that was late only the last transition is sent, marked so.
 
-    A transition is late if its nominal time lies before `late_before(anomaly)`: an earlier tick should have sent it.
+    A transition is late if its nominal time lies before `late_before`: an earlier tick should have sent it.
     """
     ordered = sorted(told, key=lambda item: (item[0], item[2].id, item[2].revision))
-    last = {anomaly.id: position for position, (_, _, anomaly) in enumerate(ordered)}
-    caught_up = {anomaly.id for at, _, anomaly in ordered if at < late_before(anomaly)}
+    last = {incident.id: position for position, (_, _, incident) in enumerate(ordered)}
+    caught_up = {incident.id for at, _, incident in ordered if at < late_before}
     sent = [item for position, item in enumerate(ordered) if item[2].id not in caught_up or last[item[2].id] == position]
     return [
-        Notification(number, anomaly.id, anomaly.revision, at, event, anomaly.id in caught_up, payload(anomaly))
-        for number, (at, event, anomaly) in enumerate(sent, start=first_number)
+        Notification(number, incident.id, incident.revision, at, event, incident.id in caught_up, payload(incident))
+        for number, (at, event, incident) in enumerate(sent, start=first_number)
     ]
 
 
-def payload(anomaly: Anomaly) -> dict[str, Any]:
-    """What a notification says about an anomaly; times are UTC ms."""
+def payload(incident: Incident) -> dict[str, Any]:
+    """What a notification says about an incident; times are UTC ms."""
     return {
-        "anomaly": anomaly.id,
-        "series": str(anomaly.key),
-        "series_id": anomaly.key.id,
-        "detector": anomaly.key.detector,
-        "entity": dict(anomaly.key.entity),
-        "state": anomaly.state,
-        "start": anomaly.start,
-        "end": anomaly.end,
-        "score": anomaly.score,
-        "severity": anomaly.severity,
-        "severity_band": severity_band(anomaly.severity),
-        "direction": anomaly.direction,
-        "actual": None if isnan(anomaly.actual) else anomaly.actual,
-        "expected": None if isnan(anomaly.expected) else anomaly.expected,
+        "incident": incident.id,
+        "title": incident.title,
+        "state": incident.state,
+        "merged_into": incident.merged_into,
+        "start": incident.start,
+        "end": incident.end,
+        "severity": round(incident.severity, 1),
+        "severity_band": incident.severity_band,
+        "owner": incident.owner,
+        "entities": [dict([pair]) for pair in incident.entities],
+        "causes": [
+            {
+                "entity": dict(cause.entity),
+                "confidence": round(cause.confidence, 3),
+                "evidence": [line.text for line in cause.evidence],
+            }
+            for cause in incident.causes
+        ],
+        "recommendations": [
+            {"card": one.card, "title": one.title, "why": list(one.why), "fixes": [fix.step for fix in one.fixes]}
+            for one in incident.recommendations
+        ],
+        "anomalies": len(incident.anomalies),
+        "pattern_changes": [change.text for change in incident.pattern_changes.values()],
+        "heads_ups": len(incident.heads_ups),
     }
 
 

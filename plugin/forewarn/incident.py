@@ -161,3 +161,18 @@ class Incident:
     def severity_band(self) -> str:
         """warning, minor, major or critical."""
         return severity_band(self.severity)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentSettings:
+    """How things are correlated. `hold` in ms; `depends_on` as (caller, callee) values of `edge_field`.
+
+    `same_as` maps a field to the canonical field of the same meaning, so that `service` and `service.name` are one.
+    """
+
+    hold: int = 15 * 60_000
+    depends_on: tuple[tuple[str, str], ...] = ()
+    same_as: tuple[tuple[str, str], ...] = ()
+    edge_field: str = "service.name"
+    edge_window: int = 30 * 60_000
+    """Through an edge only what starts within this of something on the other end belongs together."""

@@ -20,6 +20,8 @@ from forewarn.codec import (
     fit_parts,
     heads_up_from,
     heads_up_json,
+    incident_from,
+    incident_json,
     key_from,
     key_json,
     pattern_from,
@@ -27,6 +29,7 @@ from forewarn.codec import (
 )
 from forewarn.detector import DAY, Detector
 from forewarn.in_force import Fit, InForce
+from forewarn.incident import Incident
 from forewarn.pattern import Pattern
 from forewarn.ports import StateStore
 from forewarn.registry import NEVER, Registry
@@ -142,6 +145,16 @@ def results(content: bytes, stream: Stream) -> Publication:
         tuple(record(stream, row) for row in meta["touched"]),
         patterns=tuple((stream.detector.nominal(one.last_seen), one) for one in patterns),
     )
+
+
+def incident_block(incidents: Sequence[tuple[int, Incident]]) -> bytes:
+    """Incidents with their versions as a block."""
+    return encode({"incidents": [[version, incident_json(incident)] for version, incident in incidents]}, {})
+
+
+def incidents_from(content: bytes) -> tuple[tuple[int, Incident], ...]:
+    """The incidents of `incident_block`."""
+    return tuple((version, incident_from(one)) for version, one in decode(content)[0]["incidents"])
 
 
 def record(stream: Stream, row: int) -> SeriesRecord:

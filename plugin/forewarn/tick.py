@@ -1,23 +1,28 @@
 """The tick: a pure function of what was committed and what it reads, `(state, inputs, now) -> (state, effects)`.
 
 Order: load the head by id -> publish and deliver what the last commit left -> for each detector read, fit what is due,
-predict, score, detect -> write blocks -> commit the head by compare-and-set -> publish -> deliver. Nothing is visible
-before the commit. Knows nouns and ports; reads no clock: `now`, `wall` and the nonce are arguments.
+predict, score, detect -> correlate and advise -> write blocks -> commit the head by compare-and-set -> publish -> deliver.
+Nothing is visible before the commit. Knows nouns and ports; reads no clock: `now`, `wall` and the nonce are arguments.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
-from forewarn.anomaly import Anomaly
-from forewarn.delivery import deliver, load_outbox, notifications, outbox_block, still_needed, transitions
+from forewarn.correlating import Correlated, NoAdvice, correlate
+from forewarn.delivery import deliver, load_outbox, notifications, outbox_block, still_needed
 from forewarn.detector import HOUR, Detector
 from forewarn.errors import StoreConflict, StoreRejected, TickRefused
-from forewarn.ports import Notifier, Store
+from forewarn.incident import Incident
+from forewarn.ports import Advisor, Correlator, Notifier, Store
 from forewarn.progress import Moved, move
-from forewarn.results import Notification
-from forewarn.snapshot import load, results, save
+from forewarn.results import Notification, Publication
+from forewarn.snapshot import incident_block, incidents_from, load, results, save
 from forewarn.state import Head, Span
 from forewarn.stream import Rooms, Stream
+
+INCIDENTS: Final = ""
+"""The name under which a block of incidents is published; no detector has it."""
 
 
 def _unobserved(_point: str) -> None:
@@ -31,6 +36,8 @@ class Parts:
     detectors: tuple[Detector, ...]
     rooms: Mapping[str, Rooms]
     store: Store
+    correlator: Correlator
+    advisor: Advisor = field(default_factory=NoAdvice)
     notifiers: tuple[Notifier, ...] = ()
     origin: int | None = None
     """Where detectors begin (`run --from`); None: their `warm_up` before the first tick."""
@@ -58,6 +65,7 @@ class Memory:
     head: Head
     token: str | None
     streams: Mapping[str, Stream]
+    incidents: tuple[Incident, ...] = ()
     outbox: tuple[Notification, ...] = ()
     published: bool = False
     report: tuple[DetectorReport, ...] = ()
@@ -89,8 +97,9 @@ def _tick(parts: Parts, memory: Memory, now: int, nonce: str) -> Memory:
         for one in parts.detectors
     ]
     parts.passed("read")
-    head, outbox = write(parts, memory, moved, now, nonce)
-    after = finish(parts, commit(parts, memory, head, outbox, moved))
+    found = correlate(parts.correlator, parts.advisor, memory.incidents, moved, now)
+    head, outbox = write(parts, memory, moved, found, now, nonce)
+    after = finish(parts, commit(parts, memory, head, replace(memory, outbox=outbox, incidents=found.opened), moved))
     sweep(parts, memory.head, after.head)
     return after
 
@@ -121,7 +130,8 @@ def _load(parts: Parts, head: Head, token: str) -> Memory:
         state = head.detector(detector.name)
         if state is not None and state.fingerprint == detector.fingerprint:
             streams[detector.name] = load(parts.store, state, detector, parts.rooms[detector.name])
-    return Memory(head, token, streams, load_outbox(parts.store, head.outbox))
+    opened = incidents_from(parts.store.get_block(head.incidents)) if head.incidents else ()
+    return Memory(head, token, streams, tuple(one for _, one in opened), load_outbox(parts.store, head.outbox))
 
 
 def refuse(head: Head, now: int, wall: int) -> None:
@@ -132,7 +142,9 @@ def refuse(head: Head, now: int, wall: int) -> None:
         raise TickRefused(f"now={now} is not after the committed now={head.now}; use a later one, or a store of its own")
 
 
-def write(parts: Parts, memory: Memory, moved: Sequence[Moved], now: int, nonce: str) -> tuple[Head, tuple[Notification, ...]]:
+def write(
+    parts: Parts, memory: Memory, moved: Sequence[Moved], found: Correlated, now: int, nonce: str
+) -> tuple[Head, tuple[Notification, ...]]:
     """Writes the blocks of this tick and returns the head that names them, and the outbox after it."""
 
     def put(content: bytes) -> str:
@@ -143,18 +155,16 @@ def write(parts: Parts, memory: Memory, moved: Sequence[Moved], now: int, nonce:
     old = memory.head
     states = {state.name: state for state in old.detectors}
     unpublished: list[tuple[str, str]] = []
-    told: list[tuple[int, str, Anomaly]] = []
     for one in moved:
         if one.state is None or one.stream is None:
             continue
         states[one.detector.name], journal = save(put, one.state, one.stream, one.chunks, one.days)
         unpublished.extend((one.detector.name, name) for name in journal)
-        before = memory.streams.get(one.detector.name)
-        changed = transitions(before.opened if before else (), one.changes())
-        told.extend(change for change in changed if change[0] > one.state.notify_from)
-    due = {one.detector.name: one.detector.nominal(one.detector.watermark(now)) for one in moved}
+    if found.changed:
+        unpublished.append((INCIDENTS, put(incident_block(found.changed))))
     spans = still_needed(parts.store, parts.notifiers, old.outbox)
-    new = notifications(told, old.next_number, lambda anomaly: due[anomaly.key.detector]) if parts.notifiers else []
+    late_before = now - 2 * min((one.step for one in parts.detectors), default=0)
+    new = notifications(found.told, old.next_number, late_before) if parts.notifiers else []
     if new:
         spans = (*spans, Span(new[0].number, new[-1].number + 1, (put(outbox_block(new)),)))
     first = spans[0].start if spans else old.next_number
@@ -164,6 +174,7 @@ def write(parts: Parts, memory: Memory, moved: Sequence[Moved], now: int, nonce:
         nonce=nonce,
         detectors=tuple(states.values()),
         unpublished=tuple(unpublished),
+        incidents=put(incident_block([(one.updated, one) for one in found.opened])) if found.opened else "",
         outbox=spans,
         next_number=old.next_number + len(new),
         failing=tuple((one.detector.name, one.failing) for one in moved if one.failing),
@@ -171,7 +182,7 @@ def write(parts: Parts, memory: Memory, moved: Sequence[Moved], now: int, nonce:
     return head, (*(entry for entry in memory.outbox if entry.number >= first), *new)
 
 
-def commit(parts: Parts, memory: Memory, head: Head, outbox: tuple[Notification, ...], moved: Sequence[Moved]) -> Memory:
+def commit(parts: Parts, memory: Memory, head: Head, after: Memory, moved: Sequence[Moved]) -> Memory:
     """Makes `head` the committed state; after a conflict the nonce tells whether a repeated request was our own."""
     parts.passed("before commit")
     try:
@@ -183,7 +194,8 @@ def commit(parts: Parts, memory: Memory, head: Head, outbox: tuple[Notification,
         token = loaded[1]
     parts.passed("after commit")
     streams = {one.detector.name: one.stream for one in moved if one.stream is not None}
-    return Memory(head, token, {**memory.streams, **streams}, outbox, report=tuple(_report(one) for one in moved))
+    report = tuple(_report(one) for one in moved)
+    return replace(after, head=head, token=token, streams={**memory.streams, **streams}, published=False, report=report)
 
 
 def finish(parts: Parts, memory: Memory) -> Memory:
@@ -191,9 +203,11 @@ def finish(parts: Parts, memory: Memory) -> Memory:
     if not memory.published:
         for detector, name in memory.head.unpublished:
             stream = memory.streams.get(detector)
-            if stream is not None:
+            if detector == INCIDENTS:
+                parts.store.publish(Publication(incidents=incidents_from(parts.store.get_block(name))))
+            elif stream is not None:
                 parts.store.publish(results(parts.store.get_block(name), stream))
-                parts.passed("published")
+            parts.passed("published")
     deliver(parts.store, parts.notifiers, memory.outbox, parts.passed)
     return replace(memory, published=True)
 

@@ -10,6 +10,7 @@ from forewarn.connection import ElasticSettings
 from forewarn.detector import Detector
 from forewarn.errors import ConfigError
 from forewarn.forecast import ModelSpec
+from forewarn.incident import IncidentSettings
 from forewarn.ports import Forecaster, History, MetricSource, Notifier, Predictor, Store
 from forewarn.stream import Rooms
 from forewarn.tick import Parts
@@ -126,6 +127,7 @@ class Built:
 def build(config: Config, *, origin: int | None = None, processes: int | None = None, **more: Any) -> Built:
     """The parts of the configuration; `more` goes to `Parts` as it is. Raises StoreUnavailable."""
     from forewarn.history.stored import StoreHistory
+    from forewarn.incidents.correlation import Correlation
 
     store = build_store(config.store, config.elasticsearch)
     sources, forecaster = Sources(config.elasticsearch), build_forecaster(processes)
@@ -134,7 +136,17 @@ def build(config: Config, *, origin: int | None = None, processes: int | None = 
         detector.name: build_rooms(detector, sources.of(detector), history, forecaster) for detector in config.detectors
     }
     notifiers = tuple(build_notifier(target) for target in config.notify)
-    parts = Parts(config.detectors, rooms, store, notifiers, origin, config.store.retention, **more)
+    correlator = Correlation(IncidentSettings(), config.detectors)
+    parts = Parts(
+        config.detectors,
+        rooms,
+        store,
+        correlator,
+        notifiers=notifiers,
+        origin=origin,
+        retention=config.store.retention,
+        **more,
+    )
     return Built(parts, sources, forecaster)
 
 
