@@ -43,10 +43,11 @@ $(NODE_MODULES): tests/golden/package.json tests/golden/package-lock.json tests/
 	cd tests/golden && npm ci --no-audit --no-fund
 	@touch $@
 
+# A file stays on one worker: what a module prepares (a server with security on, a fitted corpus) is prepared once.
 test: lint pytest  ## lint, types and all tests, with a real Elasticsearch; a skipped test fails
 
 pytest: install java node
-	$(BIN)/pytest tests --ignore=tests/bench --ignore=tests/accuracy -n $(JOBS) --dist loadgroup
+	$(BIN)/pytest tests --ignore=tests/bench --ignore=tests/accuracy -n $(JOBS) --dist loadfile
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
