@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from forewarn.config import Config, TargetConfig, load, parse, parse_duration, with_store
-from forewarn.config.meaning import ROUND_BUCKETS
+from forewarn.config.watched import ROUND_BUCKETS
 from forewarn.connection import ElasticSettings
 from forewarn.detector import DAY, HOUR, MINUTE, Detector, MinDeviation, Selection, Threshold
 from forewarn.errors import ConfigError
+from forewarn.incident import IncidentSettings
+from forewarn.pattern import LogStream
 
 ENVIRON = {"ES_API_KEY": "topsecret-key", "FOREWARN_TOKEN": "topsecret-token"}
 
-# The example of the design, without `logs`, which this version refuses.
+# The example of the design.
 EXAMPLE = """
 elasticsearch:
   hosts: [http://localhost:9200]
@@ -36,8 +38,14 @@ detectors:
     min_deviation: {relative: 10%}      # ignore what nobody would care about
     threshold: {above: 2s}              # also warn before the forecast crosses it; units are converted
     owner: team-checkout
-calendars: {}                           # holidays by country
-notify: {}                              # where
+logs:
+  - name: app-logs
+    index: logs-*
+    message: message
+    split_by: [service.name]
+    level: log.level
+calendars: {}                           # holidays by country, RRULE events, maintenance windows
+notify: {}                              # where, from which severity, for which owner, at which hours
 datasource: {listen: "127.0.0.1:8080", tokens: ["${FOREWARN_TOKEN}"]}
 """
 
@@ -82,8 +90,92 @@ def test_the_example_of_the_design_becomes_its_detector() -> None:
     assert config.notify == ()
 
 
-def test_logs_may_stand_there_empty_until_they_can_be_mined() -> None:
-    assert parse(EXAMPLE + "logs: []\n", ENVIRON, Path()).detectors
+def test_a_log_is_a_stream_and_a_detector_that_counts_its_patterns() -> None:
+    (log,) = parse(EXAMPLE, ENVIRON, Path()).logs
+    lines = Selection(index="logs-*")
+    assert log.stream == LogStream("app-logs", lines, "message", ("service.name",), "log.level")
+    assert log.detector == Detector("app-logs", lines, "count", split_by=("service.name", "pattern"))
+
+
+def test_every_setting_of_a_log_is_mapped() -> None:
+    text = """
+store: sqlite:///f.db
+calendars: {holidays: [DE]}
+logs:
+  - name: app
+    path: app/*.log
+    query: "service: shop"
+    time_field: ts
+    message: msg
+    split_by: [service, host]
+    level: severity
+    redact: ['order-\\d+', 'ticket=\\S+']
+    bucket: 10m
+    query_delay: 2m
+    timezone: Europe/Berlin
+    direction: above
+    min_deviation: {absolute: 3, relative: 20%}
+    engine: seasonal_median
+    owner: team-shop
+    fit_every: 4h
+    fit_window: 14d
+    fits_per_tick: 9
+    warm_up: 12h
+    retire_after: 3d
+"""
+    (log,) = parse(text, {}, Path("/etc/forewarn")).logs
+    lines = Selection(path="/etc/forewarn/app/*.log", query="service: shop", time_field="ts")
+    assert log.stream == LogStream("app", lines, "msg", ("service", "host"), "severity", ("order-\\d+", "ticket=\\S+"))
+    assert log.detector == Detector(
+        "app",
+        lines,
+        "count",
+        split_by=("service", "host", "pattern"),
+        step=10 * MINUTE,
+        delay=2 * MINUTE,
+        timezone="Europe/Berlin",
+        direction="above",
+        min_deviation=MinDeviation(3.0, 0.2),
+        owner="team-shop",
+        holidays=("DE",),
+        engine="seasonal_median",
+        fit_every=4 * HOUR,
+        fit_window=14 * DAY,
+        fits_per_tick=9,
+        warm_up=12 * HOUR,
+        retire_after=3 * DAY,
+    )
+
+
+def test_logs_alone_are_enough_to_watch() -> None:
+    config = parse("store: sqlite:///f.db\nlogs: [{name: app, path: app.log}]", {}, Path())
+    assert config.detectors == ()
+    assert config.logs[0].stream == LogStream("app", Selection(path="app.log"))
+
+
+def test_incidents_know_who_calls_whom_and_which_fields_are_one() -> None:
+    text = EMBEDDED + (
+        "incidents:\n  hold: 30m\n  depends_on: {checkout: [payment, cart], cart: [redis]}\n"
+        "  entity_fields: {service.name: [service, kubernetes.labels.app], host.name: [host]}\n"
+    )
+    settings = parse(text, {}, Path()).incidents
+    assert settings.hold == 30 * MINUTE
+    assert settings.depends_on == (("checkout", "payment"), ("checkout", "cart"), ("cart", "redis"))
+    assert settings.same_as == (
+        ("service", "service.name"),
+        ("kubernetes.labels.app", "service.name"),
+        ("host", "host.name"),
+    )
+
+
+def test_without_settings_incidents_are_those_of_the_noun_and_there_are_no_cards() -> None:
+    config = parse(EMBEDDED, {}, Path())
+    assert (config.incidents, config.knowledge, config.logs) == (IncidentSettings(), None, ())
+
+
+def test_cards_are_in_a_folder_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "cards").mkdir()
+    assert parse(EMBEDDED + "knowledge: {cards: cards}", {}, tmp_path).knowledge == str(tmp_path / "cards")
 
 
 def test_what_is_left_out_is_the_default_of_the_noun() -> None:

@@ -15,11 +15,13 @@ from forewarn.config.durations import format_duration, parse_duration
 from forewarn.config.kinds import Kind, Place, read_section
 from forewarn.config.meaning import Config, DatasourceConfig, StoreSettings, TargetConfig, config_of, with_store
 from forewarn.config.sections import TopSection
+from forewarn.config.watched import LogConfig
 from forewarn.errors import ConfigError
 
 __all__ = [
     "Config",
     "DatasourceConfig",
+    "LogConfig",
     "SettingRow",
     "StoreSettings",
     "TargetConfig",

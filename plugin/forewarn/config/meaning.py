@@ -4,34 +4,28 @@ Owns: Config and its parts, and `config_of`. Single values were checked when the
 more than one of them.
 """
 
-import math
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from forewarn.config.durations import format_duration, parse_duration
 from forewarn.config.kinds import Place
 from forewarn.config.sections import (
-    CalendarsSection,
     DatasourceSection,
-    DetectorSection,
     ElasticsearchSection,
+    IncidentsSection,
+    KnowledgeSection,
     StoreSection,
     TargetSection,
     TopSection,
+    WatchedSection,
 )
-from forewarn.config.units import Quantity, convert, kind_of
 from forewarn.config.values import STORE
+from forewarn.config.watched import LogConfig, detector_of, log_of
 from forewarn.connection import ElasticSettings
-from forewarn.detector import DAY, Detector, Direction, MinDeviation, Selection, Threshold
+from forewarn.detector import Detector
+from forewarn.incident import IncidentSettings
 
-WITHOUT_FIELD: Final = frozenset({"count", "rate", "ratio"})
-ROUND_BUCKETS: Final = (
-    "1s", "2s", "5s", "10s", "15s", "20s", "30s", "1m", "2m", "3m", "5m", "6m", "10m", "12m", "15m", "20m", "30m",
-    "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d",
-)  # fmt: skip
-"""Buckets to suggest instead of one that does not divide a day."""
 _SQLITE: Final = "sqlite:///"
 
 
@@ -86,28 +80,75 @@ class Config:
     store: StoreSettings
     datasource: DatasourceConfig
     notify: tuple[TargetConfig, ...]
+    logs: tuple[LogConfig, ...] = ()
+    incidents: IncidentSettings = field(default_factory=IncidentSettings)
+    knowledge: str | None = None
+    """The folder of the user's own resolution cards."""
 
 
 def config_of(top: TopSection, base: Path) -> Config:
     """The configuration that the sections describe; ConfigError with the key's path if they contradict each other."""
     root = Place("", base)
     cluster = None if top.elasticsearch is None else _cluster(top.elasticsearch, root.at("elasticsearch"))
-    detectors: list[Detector] = []
-    for number, section in enumerate(top.detectors):
-        place = replace(root.at("detectors").item(number), about=f"detector {section.name}")
-        if any(section.name == other.name for other in detectors):
-            first = [other.name for other in detectors].index(section.name)
-            raise place.at("name").refuse(f"is taken by detectors[{first}]; names are unique")
-        if section.index is not None and cluster is None:
-            raise place.at("index").refuse("needs the section `elasticsearch`")
-        detectors.append(_detector(section, top.calendars, place))
+    detectors, logs = _watched(top, cluster, root)
     return Config(
-        tuple(detectors),
+        detectors,
         cluster,
         _store(top.store, cluster, root.at("store")),
         _datasource(top.datasource, root.at("datasource")),
         tuple(_target(name, section, root.at("notify").at(name)) for name, section in top.notify),
+        logs,
+        _incidents(top.incidents, root.at("incidents")),
+        _cards(top.knowledge, root.at("knowledge")),
     )
+
+
+def _watched(
+    top: TopSection, cluster: ElasticSettings | None, root: Place
+) -> tuple[tuple[Detector, ...], tuple[LogConfig, ...]]:
+    if not (top.detectors or top.logs):
+        raise root.at("detectors").refuse("is required: what is watched, here or under `logs`")
+    places: dict[str, str] = {}
+
+    def placed(section: WatchedSection, where: str, number: int, noun: str) -> Place:
+        place = replace(root.at(where).item(number), about=f"{noun} {section.name}")
+        if section.name in places:
+            raise place.at("name").refuse(f"is taken by {places[section.name]}; names are unique")
+        if section.index is not None and cluster is None:
+            raise place.at("index").refuse("needs the section `elasticsearch`")
+        places[section.name] = place.path
+        return place
+
+    detectors = tuple(
+        detector_of(section, top.calendars, placed(section, "detectors", number, "detector"))
+        for number, section in enumerate(top.detectors)
+    )
+    logs = tuple(
+        log_of(section, top.calendars, placed(section, "logs", number, "log")) for number, section in enumerate(top.logs)
+    )
+    return detectors, logs
+
+
+def _incidents(section: IncidentsSection, place: Place) -> IncidentSettings:
+    edges = tuple((caller, callee) for caller, callees in section.depends_on for callee in callees)
+    for caller, callee in edges:
+        if caller == callee:
+            raise place.at("depends_on").at(caller).refuse("a service does not depend on itself")
+    same: dict[str, str] = {}
+    canonical = [name for name, _ in section.entity_fields]
+    for name, others in section.entity_fields:
+        for other in others:
+            if other in canonical:
+                raise place.at("entity_fields").at(name).refuse(f"{other} has equivalents of its own; list them in one place")
+            if same.setdefault(other, name) != name:
+                raise place.at("entity_fields").at(name).refuse(f"{other} already means {same[other]}")
+    return IncidentSettings(hold=section.hold, depends_on=tuple(dict.fromkeys(edges)), same_as=tuple(same.items()))
+
+
+def _cards(section: KnowledgeSection, place: Place) -> str | None:
+    if section.cards is not None and not Path(section.cards).is_dir():
+        raise place.at("cards").refuse(f"there is no folder {section.cards}")
+    return section.cards
 
 
 def with_store(config: Config, address: str, base: Path) -> Config:
@@ -179,101 +220,3 @@ def _target(name: str, section: TargetSection, place: Place) -> TargetConfig:
     if len(set(lowered)) != len(lowered):
         raise place.at("headers").refuse("a header is given twice; case makes no difference in their names")
     return TargetConfig(name, cast("Literal['log', 'webhook']", section.type), section.url, section.headers, section.timeout)
-
-
-def _detector(section: DetectorSection, calendars: CalendarsSection, place: Place) -> Detector:
-    _check_selection(section, place)
-    _check_times(section, place)
-    unit = _unit(section, place)
-    threshold, distance = section.threshold, section.min_deviation
-    limits = Threshold(
-        _in_unit(threshold.above, unit, place.at("threshold").at("above")),
-        _in_unit(threshold.below, unit, place.at("threshold").at("below")),
-    )
-    if limits.above is not None and limits.below is not None and limits.above <= limits.below:
-        raise place.at("threshold").refuse(f"`above` must be more than `below`, got {limits.above:g} and {limits.below:g}")
-    absolute = _in_unit(distance.absolute, unit, place.at("min_deviation").at("absolute"))
-    if absolute is not None and absolute < 0:
-        raise place.at("min_deviation").at("absolute").refuse(f"expected 0 or more, got {distance.absolute}")
-    return Detector(
-        name=section.name,
-        selection=Selection(section.index, section.path, section.query, section.time_field),
-        function=section.function,
-        field=section.field,
-        of=section.of,
-        split_by=section.split_by,
-        step=section.bucket,
-        delay=section.query_delay,
-        timezone=section.timezone,
-        direction=cast("Direction", section.direction),
-        min_deviation=MinDeviation(absolute or 0.0, distance.relative),
-        threshold=limits,
-        unit=unit,
-        owner=section.owner,
-        holidays=calendars.holidays if section.holidays is None else section.holidays,
-        engine=section.engine,
-        fit_every=section.fit_every,
-        fit_window=section.fit_window,
-        fits_per_tick=section.fits_per_tick,
-        warm_up=section.warm_up,
-        retire_after=section.retire_after,
-    )
-
-
-def _check_selection(section: DetectorSection, place: Place) -> None:
-    if section.index is not None and section.path is not None:
-        raise place.at("path").refuse("give either `index` or `path`, not both")
-    if section.index is None and section.path is None:
-        raise place.at("index").refuse("is required, or `path` for files")
-    if section.function in WITHOUT_FIELD and section.field is not None:
-        why = "give `of` instead" if section.function == "ratio" else "for what a field holds use sum, avg, ..."
-        raise place.at("field").refuse(f"{section.function} counts documents and takes no field; {why}")
-    if section.function not in WITHOUT_FIELD and section.field is None:
-        raise place.at("field").refuse(f"is required: the field that {section.function} is computed of")
-    if section.function == "ratio" and section.of is None:
-        raise place.at("of").refuse("is required for ratio: the documents whose share is computed")
-    if section.function != "ratio" and section.of is not None:
-        raise place.at("of").refuse(f"is for ratio only, and the function is {section.function}")
-    repeated = [name for number, name in enumerate(section.split_by) if name in section.split_by[:number]]
-    if repeated:
-        raise place.at("split_by").refuse(f"{repeated[0]} is listed twice")
-
-
-def _check_times(section: DetectorSection, place: Place) -> None:
-    if not _fits_a_day(section.bucket):
-        close = min(map(parse_duration, ROUND_BUCKETS), key=lambda known: abs(math.log(known / section.bucket)))
-        raise place.at("bucket").refuse(
-            "expected a bucket that divides a day evenly, as does the multiple of it nearest to 15 minutes "
-            f"(such as {format_duration(close)}), got {format_duration(section.bucket)}"
-        )
-    if section.fit_every % section.bucket or section.fit_every < section.bucket:
-        every, bucket = format_duration(section.fit_every), format_duration(section.bucket)
-        raise place.at("fit_every").refuse(f"expected a multiple of the bucket, {bucket}, got {every}")
-    if section.fit_window < section.fit_every:
-        every, window = format_duration(section.fit_every), format_duration(section.fit_window)
-        raise place.at("fit_window").refuse(f"expected at least `fit_every`, {every}, got {window}")
-    if section.retire_after < section.bucket:
-        after, bucket = format_duration(section.retire_after), format_duration(section.bucket)
-        raise place.at("retire_after").refuse(f"expected at least one bucket, {bucket}, got {after}")
-
-
-def _fits_a_day(bucket: int) -> bool:
-    coarse = Detector("", Selection(), "count", step=bucket).coarse_step
-    return bucket % 1000 == 0 and DAY % bucket == 0 and DAY % coarse == 0
-
-
-def _unit(section: DetectorSection, place: Place) -> str:
-    if section.function != "ratio":
-        return section.unit
-    if section.unit and (kind_of(section.unit) != "share" or convert(Quantity(1.0, section.unit), "ratio") != 1.0):
-        raise place.at("unit").refuse(f"a ratio is a number from 0 to 1; expected ratio or nothing, got {section.unit!r}")
-    return section.unit or "ratio"
-
-
-def _in_unit(quantity: Quantity | None, unit: str, place: Place) -> float | None:
-    if quantity is None:
-        return None
-    try:
-        return convert(quantity, unit)
-    except ValueError as error:
-        raise place.refuse(str(error)) from None

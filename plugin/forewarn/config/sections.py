@@ -32,6 +32,7 @@ from forewarn.config.units import Quantity
 from forewarn.config.values import (
     BUCKET,
     COUNTRY,
+    EXPRESSION,
     FINGERPRINT,
     FUNCTION,
     HEADER,
@@ -49,11 +50,16 @@ from forewarn.config.values import (
     URL,
 )
 from forewarn.connection import ElasticSettings
-from forewarn.detector import DAY, MINUTE, Detector
+from forewarn.detector import DAY, MINUTE, Detector, Selection
+from forewarn.incident import IncidentSettings
+from forewarn.pattern import LogStream
 
 SECOND: Final = 1000
 ENGINES: Final = ("auto", "batch", "stan", "seasonal_median", "rolling_median")
 _DETECTOR: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(Detector)}
+_SELECTION: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(Selection)}
+_STREAM: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(LogStream)}
+_INCIDENTS: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(IncidentSettings)}
 _ELASTIC: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(ElasticSettings)}
 
 
@@ -99,23 +105,17 @@ class ThresholdSection:
     below: Quantity | None = setting(QUANTITY, "The lower limit. Units are converted to `unit`.", None)
 
 
-@dataclass(frozen=True, slots=True)
-class DetectorSection:
-    """One item of `detectors:`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedSection:
+    """What items of `detectors:` and of `logs:` have in common."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        "sensitivity": "it will calibrate alarms to an alert budget",
-        "revise_within": "it will say how late data may come",
-    }
-
-    name: str = setting(NAME, "What the detector is called; unique.")
-    function: str = setting(FUNCTION, "What is computed over the documents of a bucket. `rate` is per second.")
+    name: str = setting(NAME, "What it is called; unique among detectors and logs.")
     index: str | None = setting(INDEX, "Where the documents are in Elasticsearch. Exactly one of `index` and `path`.", None)
-    path: str | None = setting(FILE, "Files instead: CSV, NDJSON or Parquet; may hold wildcards.", None)
+    path: str | None = setting(
+        FILE, "Files instead: CSV, NDJSON or Parquet for detectors, NDJSON or plain text for logs; may hold wildcards.", None
+    )
     query: str | Mapping[str, Any] | None = setting(QUERY, "Which documents; all, if not given.", None)
-    time_field: str = setting(TEXT, "The field with the time of a document.", "@timestamp")
-    field: str | None = setting(TEXT, "The field that `function` is computed of; not for count, rate and ratio.", None)
-    of: str | Mapping[str, Any] | None = setting(QUERY, "For `ratio`: the documents whose share is computed.", None)
+    time_field: str = setting(TEXT, "The field with the time of a document.", _SELECTION["time_field"])
     split_by: tuple[str, ...] = setting(
         list_of(TEXT, 0, 3), "Fields that split the documents into series of their own.", _DETECTOR["split_by"]
     )
@@ -126,10 +126,6 @@ class DetectorSection:
     min_deviation: MinDeviationSection = setting(
         nested(MinDeviationSection), "Smaller deviations are never anomalous.", MinDeviationSection()
     )
-    threshold: ThresholdSection = setting(
-        nested(ThresholdSection), "Limits to warn of before they are crossed.", ThresholdSection()
-    )
-    unit: str = setting(TEXT, "The unit of the values, such as us, ms, B or %.", _DETECTOR["unit"])
     owner: str = setting(TEXT, "Who is concerned.", _DETECTOR["owner"])
     holidays: tuple[str, ...] | None = setting(
         list_of(COUNTRY), "Countries whose public holidays are unlike other days; none = those of `calendars`.", None
@@ -150,6 +146,57 @@ class DetectorSection:
     retire_after: int = setting(
         duration(MINUTE, 3650 * DAY), "How long a series may be silent before it is retired.", _DETECTOR["retire_after"]
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSection(WatchedSection):
+    """One item of `detectors:`; its files are CSV, NDJSON or Parquet."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "sensitivity": "it will calibrate alarms to an alert budget",
+        "revise_within": "it will say how late data may come",
+    }
+
+    function: str = setting(FUNCTION, "What is computed over the documents of a bucket. `rate` is per second.")
+    field: str | None = setting(TEXT, "The field that `function` is computed of; not for count, rate and ratio.", None)
+    of: str | Mapping[str, Any] | None = setting(QUERY, "For `ratio`: the documents whose share is computed.", None)
+    threshold: ThresholdSection = setting(
+        nested(ThresholdSection), "Limits to warn of before they are crossed.", ThresholdSection()
+    )
+    unit: str = setting(TEXT, "The unit of the values, such as us, ms, B or %.", _DETECTOR["unit"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSection(WatchedSection):
+    """One item of `logs:`; its files are NDJSON or plain text."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {"properties": "series of what structured lines hold beside their message"}
+
+    message: str = setting(TEXT, "The field with the text of a line.", _STREAM["message"])
+    level: str | None = setting(TEXT, "The field with the level, such as log.level; none = lines have none.", _STREAM["level"])
+    redact: tuple[str, ...] = setting(
+        list_of(EXPRESSION, 0, 50), "What is cut out of stored example lines, beside passwords, tokens and the like.", ()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentsSection:
+    """`incidents:` - what belongs together."""
+
+    hold: int = setting(duration(0, 7 * DAY), "How long an incident must be quiet before it is resolved.", _INCIDENTS["hold"])
+    depends_on: tuple[tuple[str, tuple[str, ...]], ...] = setting(
+        map_of(list_of(TEXT), TEXT), "For a service, the services that it calls.", ()
+    )
+    entity_fields: tuple[tuple[str, tuple[str, ...]], ...] = setting(
+        map_of(list_of(TEXT), TEXT), "For a field, other fields that mean the same.", ()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeSection:
+    """`knowledge:` - what to do about it."""
+
+    cards: str | None = setting(FILE, "A folder of resolution cards of your own, beside the built-in ones.", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,25 +255,31 @@ class DatasourceSection:
     public_url: str = setting(URL, "Where people reach the datasource, for links.", "")
 
 
-def _read_detector(value: Any, place: Place) -> DetectorSection:
-    name = value.get("name") if isinstance(value, dict) else None
-    known = isinstance(name, str) and not isinstance(name, FromEnvironment)
-    return read_section(DetectorSection, value, dataclasses.replace(place, about=f"detector {name}") if known else place)
+def _item(cls: type, noun: str) -> Kind:
+    """An item of a list, which messages call by its name."""
+
+    def read(value: Any, place: Place) -> Any:
+        name = value.get("name") if isinstance(value, dict) else None
+        known = isinstance(name, str) and not isinstance(name, FromEnvironment)
+        return read_section(cls, value, dataclasses.replace(place, about=f"{noun} {name}") if known else place)
+
+    return Kind("mapping", read, section=cls)
 
 
 @dataclass(frozen=True, slots=True)
 class TopSection:
     """The file."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {"logs": "mining of log patterns"}
-
     detectors: tuple[DetectorSection, ...] = setting(
-        list_of(Kind("mapping", _read_detector, section=DetectorSection), 1), "What is watched."
+        list_of(_item(DetectorSection, "detector")), "What is watched: numbers of documents. Required, or `logs`.", ()
     )
+    logs: tuple[LogSection, ...] = setting(list_of(_item(LogSection, "log")), "What is watched: patterns of log lines.", ())
     elasticsearch: ElasticsearchSection | None = setting(
         nested(ElasticsearchSection), "The cluster; needed for `index` and for `store: elasticsearch`.", None
     )
     store: StoreSection = setting(nested(StoreSection, "at"), "Where results and state live.", StoreSection())
+    incidents: IncidentsSection = setting(nested(IncidentsSection), "What belongs together.", IncidentsSection())
+    knowledge: KnowledgeSection = setting(nested(KnowledgeSection), "What to do about it.", KnowledgeSection())
     calendars: CalendarsSection = setting(nested(CalendarsSection), "Days unlike others.", CalendarsSection())
     notify: tuple[tuple[str, TargetSection], ...] = setting(
         map_of(nested(TargetSection), NAME), "Who is told, by a name for each.", ()

@@ -16,6 +16,8 @@ from forewarn.detector import DAY, FUNCTIONS, percentile_of
 
 _GIVES_ITSELF_AWAY: Final = re.compile(r"auth|token|secret|key|cookie|password|credential", re.IGNORECASE)
 
+_LONGEST_EXPRESSION: Final = 500
+
 NAME: Final = text_matching(
     "name of letters, digits, '.', '_' and '-', at most 100",
     lambda text: bool(re.fullmatch(r"\w[\w.-]{0,99}", text, re.ASCII)),
@@ -119,6 +121,13 @@ def _read_share(value: Any, place: Place) -> float:
     return share
 
 
+def _is_expression(text: str) -> bool:
+    try:
+        return len(text) <= _LONGEST_EXPRESSION and bool(re.compile(text))
+    except (re.error, OverflowError, RecursionError):
+        return False
+
+
 BUCKET: Final = duration(1000, DAY)
 COUNTRY: Final = text_matching(
     "country code such as DE, or DE-BY for a part of it",
@@ -142,6 +151,7 @@ STORE: Final = text_matching(
 TIMEZONE: Final = Kind("time zone of the IANA database", _read_timezone)
 URL: Final = Kind("http(s) address; ${NAME} where it is a secret", _read_url)
 INDEX: Final = text_matching("index, alias, data stream, or a pattern of them", lambda text: not re.search(r"\s", text))
+EXPRESSION: Final = text_matching(f"regular expression of at most {_LONGEST_EXPRESSION} characters", _is_expression)
 FINGERPRINT: Final = text_matching(
     "64 hexadecimal digits, with or without colons", lambda text: bool(re.fullmatch(r"[0-9A-Fa-f]{64}", text.replace(":", "")))
 )
