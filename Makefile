@@ -14,7 +14,7 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help install test pytest lint format bench elasticsearch demo test-accuracy accuracy clean java node
+.PHONY: help install test pytest lint format bench elasticsearch demo test-accuracy accuracy clean server node
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,11 +29,13 @@ install: .venv/installed  ## the virtual environment with Forewarn and its tools
 	$(BIN)/python -m pip install -q -e . --group dev
 	@touch $@
 
-java: install
+server: install
 	@.ci/need 'PYTHONPATH=. $(BIN)/python -c "from tests.elasticsearch_distribution import java_home; java_home()"' \
 	  'openjdk-17-jdk-headless openjdk-21-jdk-headless default-jdk-headless' 'Java 17 or newer, which Elasticsearch runs on'
 	@.ci/need 'command -v mvn' 'maven' 'Maven, which fetches Elasticsearch from Maven Central'
 	@.ci/need 'command -v openssl' 'openssl' 'openssl, which makes the certificate of the TLS tests'
+	@# Fetched here, once, rather than in a test, whose time is limited.
+	@PYTHONPATH=. $(BIN)/python -m tests.elasticsearch_distribution
 
 node:
 	@.ci/need 'command -v node && command -v npm' 'nodejs+npm' 'Node.js with npm, which run the Grafana parser in the golden tests'
@@ -43,10 +45,10 @@ $(NODE_MODULES): tests/golden/package.json tests/golden/package-lock.json tests/
 	cd tests/golden && npm ci --no-audit --no-fund
 	@touch $@
 
-# A file stays on one worker: what a module prepares (a server with security on, a fitted corpus) is prepared once.
 test: lint pytest  ## lint, types and all tests, with a real Elasticsearch; a skipped test fails
 
-pytest: install java node
+# A file stays on one worker: what a module prepares (a server with security on, a fitted corpus) is prepared once.
+pytest: install server node
 	$(BIN)/pytest tests --ignore=tests/bench --ignore=tests/accuracy -n $(JOBS) --dist loadfile
 
 lint: install  ## ruff and mypy
@@ -58,16 +60,16 @@ format: install  ## what ruff can repair
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install java  ## the benchmarks; they print tables
+bench: install server  ## the benchmarks; they print tables
 	$(BIN)/pytest tests/bench -s
 
-elasticsearch: install java  ## a real Elasticsearch on port 9200 (or the next free one) until Ctrl-C
+elasticsearch: install server  ## a real Elasticsearch on port 9200 (or the next free one) until Ctrl-C
 	$(BIN)/python -m tests.elasticsearch_server
 
 demo: install  ## generated series end to end, then the datasource
 	$(BIN)/forewarn demo
 
-test-accuracy: install java  ## a sample of the accuracy data (FOREWARN_DATA), at most five minutes
+test-accuracy: install server  ## a sample of the accuracy data (FOREWARN_DATA), at most five minutes
 	@test -d "$(FOREWARN_DATA)" || { echo "missing: the accuracy data in $(FOREWARN_DATA). Set FOREWARN_DATA to their folder." >&2; exit 1; }
 	$(BIN)/pytest tests/accuracy
 

@@ -2,6 +2,8 @@
 
 Owns: the versions and their checksums, the cache, and which JDK suits. It starts nothing (`tests.elasticsearch_server` does),
 and never falls back on something else: whatever is missing is said in an `ElasticsearchMissing`, with the way to get it.
+
+`python -m tests.elasticsearch_distribution` fills the cache.
 """
 
 import fcntl
@@ -10,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -100,3 +103,15 @@ def _java_major(home: Path) -> int | None:
     except OSError:
         return None
     return int(match.group(1)) if match and os.access(home / "bin" / "java", os.X_OK) else None
+
+
+def main() -> None:
+    """Makes sure that the server is in the cache; ends with a message when it cannot be had."""
+    try:
+        distribution()
+    except ElasticsearchMissing as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
