@@ -69,7 +69,7 @@ def _buckets(live: Index, sign: Float) -> list[tuple[Index, int]]:
     """The live rows, cut by their number of active variables."""
     active = np.count_nonzero(sign[live], axis=1)
     most = int(active.max())
-    if len(live) < 64:  # the calls cost more than the padding
+    if len(live) < 64:  # the calls would cost more than the padding
         return [(live, most)]
     edges = [e for e in _BUCKETS if e < most] + [most]
     kind = np.searchsorted(edges, active)
@@ -81,47 +81,51 @@ def _step(rows: Index, width: int, Q: Float, c: Float, lam: Float, x: Float, sig
     n, W = len(rows), c.shape[1]
     if width == 0:
         return np.ones(n, dtype=np.bool_)
-    s = sign[rows]
+    idle = sign[rows] == 0
     # The active variables, then dummies; [width, n] so that the vectors of all problems lie side by side.
-    order = np.argsort(s == 0, axis=1, kind="stable")[:, :width]
-    order[np.take_along_axis(s, order, axis=1) == 0] = W - 1
+    order = np.argsort(idle, axis=1, kind="stable")[:, :width]
+    order[np.arange(width) >= W - np.count_nonzero(idle, axis=1)[:, None]] = W - 1
     index = np.ascontiguousarray(order.T)
     flat = rows * W + index
-    sa, xa = sign.ravel()[flat], x.ravel()[flat]
-    A = Q.ravel()[(flat * W)[:, None, :] + index[None, :, :]]
-    pivots, z = _factor_solve(A, c.ravel()[flat] - lam[rows] * sa, least.ravel()[flat if least.ndim == 2 else index])
-    agreed: Bool = ((z * sa > 0) | (sa == 0)).all(axis=0)
-    lost = ~np.isfinite(z).all(axis=0)
+    sa, xa = sign.reshape(-1)[flat], x.reshape(-1)[flat]
+    A = np.empty((width + 1, width, n))
+    A[:width] = Q.reshape(-1)[(flat * W)[:, None, :] + index[None, :, :]]
+    A[width] = c.reshape(-1)[flat] - lam[rows] * sa
+    pivots, z = _factor_solve(A, least.reshape(-1)[flat if least.ndim == 2 else index])
+    agreed: Bool = np.logical_and.reduce((z * sa > 0) | (sa == 0), axis=0)
+    lost = ~np.logical_and.reduce(np.isfinite(z), axis=0)
     agreed |= lost
     z[:, lost] = np.nan
     target = z
-    if not agreed.all():
-        off = np.flatnonzero(~agreed)
+    off = np.flatnonzero(~agreed)
+    if len(off):
+        every = len(off) == n
+        pick = slice(None) if every else off
         target = z.copy()
-        target[:, off] = _search(A[:, :, off], pivots[:, off], z[:, off], xa[:, off], sa[:, off], lam[rows[off]])
-        new = np.sign(target[:, off])
+        target[:, pick] = _search(A[:, :, pick], pivots[:, pick], z[:, pick], xa[:, pick], sa[:, pick], lam[rows[pick]])
+        new = np.sign(target[:, pick])
         # A variable that was just added and could not move would be added again at once: leave it out of this problem.
-        stuck = (xa[:, off] == 0) & (sa[:, off] != 0) & (new == 0)
-        barred.ravel()[flat[:, off][stuck]] = True
-        sign.ravel()[flat[:, off]] = new
-    x.ravel()[flat] = target
+        stuck = (xa[:, pick] == 0) & (sa[:, pick] != 0) & (new == 0)
+        barred.reshape(-1)[flat[:, pick][stuck]] = True
+        sign.reshape(-1)[flat[:, pick]] = new
+    x.reshape(-1)[flat] = target
     return agreed
 
 
-def _factor_solve(A: Float, rhs: Float, least: Float) -> tuple[Float, Float]:
-    """LDL' of A [k, k, n] in place (unit lower triangle), its pivots [k, n], none below `least`, and the solution [k, n]."""
-    k = len(A)
-    pivots = np.empty_like(rhs)
-    least = np.maximum(_PIVOT * np.einsum("iin->in", A), least)
-    z = rhs
+def _factor_solve(A: Float, least: Float) -> tuple[Float, Float]:
+    """The pivots [k, n], none below `least`, and the solution [k, n] of LDL' z = rhs for A [k + 1, k, n], whose last row is
+    the right-hand side; L (unit lower triangle) takes the place of A.
+    """
+    k = A.shape[1]
+    pivots = np.empty(A.shape[1:])
+    least = np.maximum(_PIVOT * np.einsum("iin->in", A[:k]), least)
     for j in range(k):
-        pivot = np.maximum(A[j, j], least[j], out=pivots[j])
+        np.maximum(A[j, j], least[j], out=pivots[j])
+        column = A[j + 1 :, j] / pivots[j]
         if j + 1 < k:
-            column = A[j + 1 :, j] / pivot
-            A[j + 1 :, j + 1 :] -= A[j + 1 :, j][:, None] * column
-            A[j + 1 :, j] = column
-            z[j + 1 :] -= column * z[j]
-    z /= pivots
+            A[j + 1 :, j + 1 :] -= A[j + 1 :, j, None] * column[None, : k - j - 1]
+        A[j + 1 :, j] = column
+    z = A[k].copy()
     for j in range(k - 1, 0, -1):
         z[:j] -= A[j, :j] * z[j]
     return pivots, z
@@ -137,7 +141,7 @@ def _search(A: Float, pivots: Float, z: Float, x: Float, s: Float, lam: Float) -
     d = z - x
     h = np.zeros(n)
     for i in range(k):
-        t = d[i] + (A[i + 1 :, i] * d[i + 1 :]).sum(axis=0)
+        t = d[i] + np.add.reduce(A[i + 1 : k, i] * d[i + 1 :], axis=0)
         h += pivots[i] * t * t
     crosses = x * z < 0
     a = np.ones((k + 1, n))

@@ -79,60 +79,56 @@ class _Group:
         self.statistics = statistics
         S = len(statistics.n)
         self.theta = np.zeros((S, basis.R + basis.D))
-        self.v = np.zeros(S)
         self.converged = np.zeros(S, dtype=np.bool_)
         self._x = np.zeros((S, basis.D + 1))
         if start is None:
-            everything = np.arange(S)
-            first = np.maximum(statistics.yy / statistics.n, LEAST_V)
             # From v = y'y/n, not from 0: with aliased columns the ridge block is singular without its prior.
-            ridge = self._reduce(everything, first)
-            self.v = self._settle(everything, ridge.expand(self._x))
+            ridge = _reduced(basis, statistics, np.maximum(statistics.yy / statistics.n, LEAST_V))
+            self.v = _settled(basis, statistics, ridge.expand(self._x))
         else:
             self._x[:, : basis.D] = start[0][:, basis.R :]
             self.v = np.maximum(start[1], LEAST_V)
-        self._sign = np.sign(self._x)
 
     def run(self) -> int:
         """Iterates until every series is settled or has failed; returns the number of rounds."""
-        live = np.arange(len(self.v))
-        log_v = np.log(self.v)
+        live, statistics = np.arange(len(self.v)), self.statistics
+        x, log_v = self._x, np.log(self.v)
+        sign = np.sign(x)
         before = np.full((2, len(live)), np.nan)  # log v and its image in the round before
         rounds = 0
         while len(live) and rounds < ROUNDS:
             rounds += 1
-            v = np.exp(log_v[live])
-            reduced = self._reduce(live, v)
-            x, sign = self._x[live], self._sign[live]
+            v = np.exp(log_v)
+            reduced = _reduced(self.basis, statistics, v)
             solved = lasso(reduced.Q, reduced.c, v / self.basis.tau, x, sign, reduced.gradient, reduced.least)
             theta = reduced.expand(x)
-            self._x[live], self._sign[live], self.theta[live] = x, sign, theta
-            image = self._settle(live, theta)
+            image = _settled(self.basis, statistics, theta)
             finite = np.isfinite(image)
-            self.v[live] = np.where(finite, image, LEAST_V)
             settled = np.abs(image - v) <= TOLERANCE * image
+            self.theta[live] = theta
+            self.v[live] = np.where(finite, image, LEAST_V)
             self.converged[live] = settled & solved
-            going = finite & solved & ~settled
-            log_v[live], before[:, live] = _secant(log_v[live], np.log(np.where(finite, image, 1.0)), before[:, live])
-            live = live[going]
+            log_v, before = _secant(log_v, np.log(np.where(finite, image, 1.0)), before)
+            going = np.flatnonzero(finite & solved & ~settled)
+            if len(going) < len(live):
+                live, statistics = live[going], statistics.take(going)
+                x, sign, log_v, before = x[going], sign[going], log_v[going], before[:, going]
         self.theta[~np.isfinite(self.theta).all(axis=1)] = 0.0
         return rounds
 
-    def _reduce(self, rows: Index, v: Float) -> "_Shared | _Masked":
-        statistics = self.statistics.take(rows)
-        if statistics.grams is None:
-            return _Shared(self.basis, statistics, v)
-        return _Masked(self.basis, statistics, v, statistics.grams)
 
-    def _settle(self, rows: Index, theta: Float) -> Float:
-        """The profiled v of `theta` [n, P]."""
-        b, yy = self.statistics.b[rows], self.statistics.yy[rows]
-        if self.statistics.grams is None:
-            image = theta @ self.basis.G
-        else:
-            image = np.matmul(self.statistics.grams[rows], theta[:, :, None])[:, :, 0]
-        sse = yy - np.einsum("np,np->n", 2 * b - image, theta)
-        return profiled_v(np.maximum(sse, _LEAST_SSE * yy), self.statistics.n[rows])
+def _reduced(basis: Basis, statistics: Statistics, v: Float) -> "_Shared | _Masked":
+    if statistics.grams is None:
+        return _Shared(basis, statistics, v)
+    return _Masked(basis, statistics, v, statistics.grams)
+
+
+def _settled(basis: Basis, statistics: Statistics, theta: Float) -> Float:
+    """The profiled v of `theta` [n, P]."""
+    grams = statistics.grams
+    image: Float = theta @ basis.G if grams is None else np.matmul(grams, theta[:, :, None])[:, :, 0]
+    sse = statistics.yy - np.einsum("np,np->n", 2 * statistics.b - image, theta)
+    return profiled_v(np.maximum(sse, _LEAST_SSE * statistics.yy), statistics.n)
 
 
 def _secant(log_v: Float, image: Float, before: Float) -> tuple[Float, Float]:
