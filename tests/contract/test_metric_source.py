@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from elasticsearch import Elasticsearch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.contract.metric_source_places import (
     Document,
@@ -220,10 +220,11 @@ def test_fields_that_no_document_has_leave_no_value(arranged: Arranged) -> None:
 @settings(max_examples=15, deadline=None)
 @given(
     start=st.integers(-3, 30),
-    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5),
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=4),
     chosen=st.sampled_from([*FUNCTIONS, ("ratio", None)]),
     split_by=st.sampled_from(SPLITS),
 )
+@example(start=12, sizes=[1, 1, 9, 4], chosen=("avg", "v"), split_by=("service.name", "host.name"))
 def test_any_slicing_of_a_grid_reads_the_same_values(
     arranged: Arranged, start: int, sizes: list[int], chosen: tuple[str, str | None], split_by: tuple[str, ...]
 ) -> None:

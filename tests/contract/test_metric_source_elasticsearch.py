@@ -274,3 +274,7 @@ def test_check_reports_a_missing_privilege_where_the_server_has_security(elastic
     source = answering(granted=False).source(elasticsearch_url)
     assert [(p.setting, p.why) for p in source.check(split(index))] == [("index", f"job lacks the privilege read on {index}")]
     assert answering(granted=True).source(elasticsearch_url).check(split(index)) == []
+    elsewhere = answering(granted=False).source(elasticsearch_url).check(split("far:metrics"))
+    assert [problem.setting for problem in elsewhere] == ["index"]
+    assert "far" in elsewhere[0].why
+    assert "privilege" not in elsewhere[0].why

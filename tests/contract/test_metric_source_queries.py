@@ -87,7 +87,7 @@ queries = st.recursive(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(query=queries)
 @example(query="code:200 OR code:404 AND host.name:h1")
 @example(query="NOT code:200")
@@ -138,7 +138,7 @@ bodies = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(query=bodies)
 @example(query={"bool": {"should": [{"term": {"code": 200}}], "minimum_should_match": 0}})
 @example(query={"bool": {"should": [{"term": {"code": 200}}], "must_not": [{"term": {"host.name": "h1"}}]}})

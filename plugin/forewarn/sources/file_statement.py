@@ -132,7 +132,7 @@ def _rows(
 
 
 def _aggregate(detector: Detector, grid: TimeGrid) -> str:
-    """Sums are compensated, so that the order of the documents does not show in them."""
+    """Values are added in the order of their size: so neither threads nor the slicing of a grid show in the last bit."""
     if detector.percentile is not None:
         return f"quantile_cont(n, {detector.percentile / 100!r})"
     return {
@@ -140,8 +140,8 @@ def _aggregate(detector: Detector, grid: TimeGrid) -> str:
         "rate": f"count(*)::DOUBLE * {1000 / grid.step!r}",
         "ratio": "count_if(hit)::DOUBLE / count(*)",
         "cardinality": "count(DISTINCT v)::DOUBLE",
-        "sum": "coalesce(fsum(n), 0)",
-        "avg": "favg(n)",
+        "sum": "coalesce(fsum(n ORDER BY n), 0)",
+        "avg": "favg(n ORDER BY n)",
         "min": "min(n)",
         "max": "max(n)",
     }[detector.function]

@@ -1,10 +1,11 @@
 """Metrics from files, aggregated by DuckDB: the adapter of `MetricSource` for CSV, NDJSON and Parquet.
 
-Owns: FileMetrics, and DuckDB, which is imported here alone. A read goes through the files once, on one thread: so the
-same files always give the same values to the last bit. Files may be appended to meanwhile: a last line that is not
-complete yet is left for the next read.
+Owns: FileMetrics, and DuckDB, which is imported here alone. A read goes through the files once; the same files always
+give the same values to the last bit. Files may be appended to meanwhile: a last line that is not complete yet is left
+for the next read.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from forewarn.sources.file_tables import Table, files_of, tables_of
 from forewarn.sources.file_tails import Fault, settled
 
 _ROWS: Final = 10_000
+_THREADS: Final = 4
 _REJECTS: Final = """SELECT file_path, error_message, line, line_byte_position
     FROM reject_errors JOIN reject_scans USING (scan_id, file_id) ORDER BY file_path, line"""
 
@@ -98,7 +100,7 @@ class _Columns:
 def _database() -> duckdb.DuckDBPyConnection:
     """A database in memory that holds nothing and asks nobody for extensions."""
     options: dict[str, Any] = {
-        "threads": 1,
+        "threads": min(_THREADS, os.cpu_count() or 1),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         # Files grow between reads, by less than the resolution of their time stamps if need be.
