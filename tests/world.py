@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from forewarn.codec import anomaly_json, incident_json
-from forewarn.detector import DAY, HOUR, MINUTE, Detector, Selection
+from forewarn.detector import DAY, HOUR, MINUTE, Detector, Selection, Threshold
 from forewarn.errors import SourceUnavailable
 from forewarn.history.stored import StoreHistory
 from forewarn.incident import IncidentSettings
@@ -95,6 +95,7 @@ def counts_detector(**changes: Any) -> Detector:
 def latency_detector(**changes: Any) -> Detector:
     """A gauge in other buckets than the counts."""
     settings: dict[str, Any] = {"step": HOUR, "delay": 5 * MINUTE, "fit_every": DAY, "warm_up": 6 * HOUR}
+    settings["threshold"] = Threshold(above=45.0)
     return Detector("latency", Selection(index="world"), "avg", "latency", **(settings | changes))
 
 
@@ -115,7 +116,7 @@ def world_series(seed: int = 7, days: int = 14) -> dict[SeriesKey, Float]:
     series[keys[3]][end - 40 : end + 9] = np.nan
     hours = np.arange(days * 24)
     latency = 20 + 5 * np.sin(2 * np.pi * hours / 24) + rng.normal(0, 0.5, hours.size)
-    latency[-20:-14] += 30
+    latency[-34:-14] += np.arange(20) * 2.0
     latency[-30:-28] = np.nan
     series[SeriesKey("latency")] = latency
     return series

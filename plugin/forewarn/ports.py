@@ -103,8 +103,8 @@ class Outlook(Protocol):
     ) -> tuple[tuple[HeadsUp, ...], tuple[tuple[int, HeadsUp], ...]]:
         """The heads-ups that are open after the block, and every change as (nominal time, heads-up).
 
-        `actual` holds the block preceded by the buckets that the outlook looks back at (`look_back` of them, fewer at the
-        very start); `ahead` is the forecast from the block's first bucket to `horizon` buckets after its last. A
+        `actual` holds the block preceded by the `look_back` buckets before it, NaN where nothing is known; `ahead` is the
+        forecast from the first of those to `horizon` buckets after the block's last. A
         heads-up opens when the crossing is probable enough, is updated when its time or probability changes notably,
         is `reached` when the limit is crossed, and is withdrawn when it is no longer probable (with hysteresis).
         """

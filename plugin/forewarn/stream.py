@@ -220,7 +220,7 @@ def _foresee(
         first = before.index(part.grid.start)
         seen[: len(part.keys), first : first + part.grid.size] = part.values
     whole = SeriesBatch(keys, TimeGrid(before.start, grid.step, before.size + grid.size), np.hstack([seen, actual.values]))
-    ahead = stream.in_force.forecast(rooms.predict, TimeGrid(grid.start, grid.step, grid.size + outlook.horizon))
+    ahead = stream.in_force.forecast(rooms.predict, TimeGrid(before.start, grid.step, whole.grid.size + outlook.horizon))
     heads_ups, changes = outlook.fold(stream.heads_ups, whole, ahead, stream.detector.delay)
     recent = whole.between(grid.end - before.size * grid.step, grid.end)
     return replace(stream, heads_ups=heads_ups, recent=recent), changes

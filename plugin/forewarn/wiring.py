@@ -7,7 +7,7 @@ from typing import Any
 
 from forewarn.config import Config, StoreSettings, TargetConfig
 from forewarn.connection import ElasticSettings
-from forewarn.detector import Detector
+from forewarn.detector import Detector, Threshold
 from forewarn.errors import ConfigError
 from forewarn.forecast import ModelSpec
 from forewarn.incident import IncidentSettings
@@ -86,6 +86,7 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
     from forewarn.history.coarse import coarsen
     from forewarn.history.fill import fill
     from forewarn.scoring.episodes import Episodes
+    from forewarn.scoring.outlook import Foresight
     from forewarn.scoring.scorer import ResidualScorer
 
     spec = ModelSpec(timezone=detector.timezone, holidays=detector.holidays, engine=detector.engine)
@@ -99,6 +100,7 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
         spec,
         coarsen,
         fill,
+        outlook=None if detector.threshold == Threshold() else Foresight(detector),
     )
 
 

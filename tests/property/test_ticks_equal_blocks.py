@@ -36,6 +36,8 @@ _cache: list[dict[str, object]] = []
 def test_the_world_has_anomalies_a_late_series_a_retired_one_and_put_off_fits() -> None:
     seen = one_by_one()
     assert len(seen["anomalies"]) >= 2
+    assert len(seen["incidents"]) >= 2
+    assert any(incident["heads_ups"] for incident in seen["incidents"])
     assert len(seen["records"]) == 5
     assert {record[1] for record in seen["records"].values()} >= {"batch"}
 
