@@ -4,12 +4,12 @@ Owns: the level arrays of the carry and `levels`. A level is what a normal serie
 extrapolated from the peaks of its blocks. Must not know residuals: it sees evidence only, channel by channel.
 
 Events must not raise the level that finds them: points of a confirmed event (sustained evidence) are left out of the peaks;
-peaks enter by quartiles, so that blocks with short events count little until they are many; and the slope of the tail is the
-flatter of two, so that a mixture of quiet and spiky blocks is not taken for a heavy tail. What fills every block of a day and
-a half, however, is the new normal at once.
+peaks enter by quantiles, so that blocks with short events count little until they are many; and the slope of the tail is the
+flatter of two, so that a mixture of quiet and spiky blocks is not taken for a heavy tail. What recurs as single points, or
+fills every block of a day and a half, however, is normal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +36,12 @@ _SLOPES: Final = (0.04, 0.4)
 """Bounds of the slope: below, peaks that recur with equal height still need a margin; above, tails have no mean."""
 _PSEUDO: Final = 8
 """Blocks that a fresh series is thought to have seen, with peaks around the least level."""
+_RECURRING: Final = 500.0
+"""What single points pass every second time in so many points is recurring: once per 720 points on average."""
+_COMMON: Final = 0.92
+"""The highest quantile of peaks that counts as recurring: beyond lie the few blocks with events of their own kind."""
+_MARGIN: Final = np.log(1.15)
+"""What recurs with about the same height stays below 1."""
 _NEW_NORMAL: Final = 6
 """Blocks in a row whose peaks all lie above the level set it."""
 _FAINT: Final = np.log(1e-3)
@@ -96,12 +102,14 @@ def _end_block(after: Arrays, rhythm: Rhythm, number: int) -> None:
     known = np.count_nonzero(~np.isnan(peaks), axis=2)
     thought = _PSEUDO - known // 7
     pseudo = np.where(np.arange(_PSEUDO) < thought[:, :, None], np.float32(_LEAST), np.float32(np.nan))
-    low, middle, high = _quartiles(np.concatenate([peaks, pseudo], axis=2))
+    often = min(_COMMON, 0.5 ** (rhythm.block / rhythm.step / _RECURRING))
+    low, middle, high, recurring = _quantiles(np.concatenate([peaks, pseudo], axis=2), (0.25, 0.5, 0.75, often))
     slope = np.minimum((middle - low) / (_GUMBEL[1] - _GUMBEL[0]), (high - middle) / (_GUMBEL[2] - _GUMBEL[1]))
     slope = np.clip((known * slope + _PSEUDO * _SLOPE) / (known + _PSEUDO), *_SLOPES)
+    rare = middle + slope * (_reduced(rhythm) - _GUMBEL[1])
     recent = peaks[:, :, (number - np.arange(_NEW_NORMAL)) % MEMORY_BLOCKS]
     lasting = np.where(np.isnan(recent).any(axis=2), -np.inf, recent.min(axis=2))
-    own = np.maximum(middle + slope * (_reduced(rhythm) - _GUMBEL[1]), lasting)
+    own = np.maximum(np.maximum(rare, recurring + _MARGIN), lasting)
     after["level"] = np.where(known > 0, np.fmax(_LEAST, own), after["level"])
 
 
@@ -110,15 +118,15 @@ def _reduced(rhythm: Rhythm) -> float:
     return -float(np.log(rhythm.block / max(FALSE_ALARM_EVERY, FALSE_ALARM_POINTS * rhythm.step)))
 
 
-def _quartiles(values: NDArray[np.float32]) -> tuple[Float, Float, Float]:
-    """The quartiles along the last axis of what is not NaN."""
+def _quantiles(values: NDArray[np.float32], shares: Sequence[float]) -> tuple[Float, ...]:
+    """Quantiles along the last axis of what is not NaN."""
     ordered = np.sort(values, axis=-1).astype(np.float64)
     n = np.maximum(np.count_nonzero(~np.isnan(ordered), axis=-1)[..., None] - 1, 0)
 
-    def at(q: float) -> Float:
-        place = q * n
+    def at(share: float) -> Float:
+        place = share * n
         low = np.floor(place).astype(np.int64)
         a, b = (np.take_along_axis(ordered, k, -1) for k in (low, np.minimum(low + 1, n)))
         return np.asarray((a + (place - low) * (b - a))[..., 0], np.float64)
 
-    return at(0.25), at(0.5), at(0.75)
+    return tuple(at(share) for share in shares)

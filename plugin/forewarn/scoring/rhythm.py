@@ -54,7 +54,7 @@ class Rhythm:
         return cls(
             step=step,
             reference=min(21, max(7, hours6 // 2 * 2 + 1)),
-            sustained=min(5, max(3, round(75 * MINUTE / step))),
+            sustained=min(5, max(3, round(45 * MINUTE / step))),
             bridge=min(240, max(6, round(DAY / step))),
             quiet=min(20, max(6, hours6)),
             settle=min(20, max(7, hours6)),
