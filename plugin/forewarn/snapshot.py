@@ -57,8 +57,7 @@ def save(
     journal = tuple(Span(chunk.start, chunk.end, (put(_journal(chunk, stream)),)) for chunk in chunks)
     new = [chunk for chunk in chunks if chunk.carry is not None][-2:]
     checkpoints = (*before.checkpoints, *(_checkpoint(put, chunk) for chunk in new))[-2:]
-    oldest = checkpoints[0].at if checkpoints else before.origin
-    needed = set(checkpoints[0].slots) if checkpoints else set()
+    oldest, needed = (checkpoints[0].at, set(checkpoints[0].slots)) if len(checkpoints) == 2 else (before.origin, set())
     fits = [fit for chunk in chunks for fit in chunk.fits if fit.slot >= oldest or fit.slot in needed]
     models = (
         *(span for span in before.models if span.start >= oldest or span.start in needed),
