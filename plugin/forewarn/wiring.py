@@ -1,19 +1,24 @@
 """Which adapter stands behind each port: the one place of the job that knows them, and imports each when it is chosen."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from forewarn.config import Config, StoreSettings, TargetConfig
 from forewarn.connection import ElasticSettings
 from forewarn.detector import Detector, Threshold
 from forewarn.errors import ConfigError
 from forewarn.forecast import ModelSpec
-from forewarn.incident import IncidentSettings
-from forewarn.ports import Forecaster, History, MetricSource, Notifier, Predictor, Store
+from forewarn.pattern import LogStream
+from forewarn.ports import Forecaster, History, LogSource, MetricSource, MinedSource, Notifier, Predictor, Store
 from forewarn.stream import Rooms
 from forewarn.tick import Parts
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+Made = TypeVar("Made", bound=MetricSource | LogSource)
 
 
 def build_store(settings: StoreSettings, cluster: ElasticSettings | None) -> Store:
@@ -32,29 +37,48 @@ def build_store(settings: StoreSettings, cluster: ElasticSettings | None) -> Sto
 
 @dataclass(slots=True)
 class Sources:
-    """The sources that detectors read, each made once."""
+    """The sources of metrics and logs, each made once."""
 
     cluster: ElasticSettings | None
-    _made: dict[str, MetricSource] = field(default_factory=dict)
+    _made: dict[str, MetricSource | LogSource] = field(default_factory=dict)
 
     def of(self, detector: Detector) -> MetricSource:
         """The source that `detector` reads."""
-        kind = "elasticsearch" if detector.selection.index is not None else "files"
-        if kind not in self._made:
-            self._made[kind] = self._make(kind)
-        return self._made[kind]
-
-    def _make(self, kind: str) -> MetricSource:
-        if kind == "files":
+        if detector.selection.index is None:
             from forewarn.sources.files import FileMetrics
 
-            return FileMetrics()
-        if self.cluster is None:
-            raise ConfigError("elasticsearch", "detectors that read an index need this section")
-        from forewarn.elastic import connect
+            return self._once("files", FileMetrics)
         from forewarn.sources.elasticsearch import ElasticsearchMetrics
 
-        return ElasticsearchMetrics(connect(self.cluster, job="source"))
+        return self._once("elasticsearch", lambda: ElasticsearchMetrics(self._client()))
+
+    def mined(self, stream: LogStream) -> MinedSource:
+        """The patterns of a log stream, with their counts as series."""
+        from forewarn.patterns.metrics import PatternMetrics
+        from forewarn.patterns.miner import PatternMiner
+
+        return PatternMetrics(self._logs(stream), PatternMiner(), stream)
+
+    def _logs(self, stream: LogStream) -> LogSource:
+        if stream.selection.index is None:
+            from forewarn.sources.file_logs import FileLogs
+
+            return self._once("file logs", FileLogs)
+        from forewarn.sources.elasticsearch_logs import ElasticsearchLogs
+
+        return self._once("elasticsearch logs", lambda: ElasticsearchLogs(self._client()))
+
+    def _client(self) -> "Elasticsearch":
+        if self.cluster is None:
+            raise ConfigError("elasticsearch", "what reads an index needs this section")
+        from forewarn.elastic import connect
+
+        return connect(self.cluster, job="source")
+
+    def _once(self, name: str, make: Callable[[], Made]) -> Made:
+        if name not in self._made:
+            self._made[name] = make()
+        return cast("Made", self._made[name])
 
     def close(self) -> None:
         """Releases connections."""
@@ -132,19 +156,18 @@ def build(config: Config, *, origin: int | None = None, processes: int | None = 
     from forewarn.incidents.correlation import Correlation
 
     store = build_store(config.store, config.elasticsearch)
-    sources, forecaster = Sources(config.elasticsearch), build_forecaster(processes)
-    history = StoreHistory(store)
-    rooms: Mapping[str, Rooms] = {
-        detector.name: build_rooms(detector, sources.of(detector), history, forecaster) for detector in config.detectors
-    }
-    notifiers = tuple(build_notifier(target) for target in config.notify)
-    correlator = Correlation(IncidentSettings(), config.detectors)
+    sources, forecaster, history = Sources(config.elasticsearch), build_forecaster(processes), StoreHistory(store)
+    rooms = {one.name: build_rooms(one, sources.of(one), history, forecaster) for one in config.detectors}
+    for log in config.logs:
+        mined = sources.mined(log.stream)
+        rooms[log.detector.name] = replace(build_rooms(log.detector, mined, history, forecaster), mined=mined)
+    detectors = (*config.detectors, *(log.detector for log in config.logs))
     parts = Parts(
-        config.detectors,
+        detectors,
         rooms,
         store,
-        correlator,
-        notifiers=notifiers,
+        Correlation(config.incidents, detectors),
+        notifiers=tuple(build_notifier(target) for target in config.notify),
         origin=origin,
         retention=config.store.retention,
         **more,
