@@ -55,7 +55,7 @@ class LineMaker:
         self._scripts: list[_Script] = []
 
     def add_ordinary(self, work: Float, errors: Float, nightly: Float, down: Float) -> None:
-        """What services write by habit. [services, T]: `work` (1 = busiest), `errors` (failed requests), `down`; `nightly` [T]."""
+        """What services write by habit: `work` (1 = busiest), failed requests, `down`, [services, T]; `nightly` [T]."""
         runs = 1.0 - down
         bases = {"work": work, "errors": errors, "time": np.ones_like(work), "night": np.broadcast_to(nightly, work.shape)}
         for name in NAMES:

@@ -5,7 +5,7 @@ is the same whatever goes wrong, so that a fault changes nothing outside its tim
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ _NIGHTLY: Final = ("orders-db", "inventory")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expected:
-    """What would be measured without noise, each [services, T]; `free` connections; `down` is 1 while a service does not run."""
+    """What would be measured without noise, [services, T]; `free` connections; `down` is 1 while a service does not run."""
 
     requests: Float
     failing: Float
@@ -146,13 +146,13 @@ def measure(healthy: Expected, actual: Expected, grid: TimeGrid, seed: int) -> d
     def rng(number: int) -> np.random.Generator:
         return np.random.default_rng([seed, 77, number])
 
-    customers: Float = np.exp(_wander(rng(0).normal(0, 0.022, (1, shape[1])), 0.6))
-    requests = actual.requests * customers * np.exp(rng(1).normal(0, 0.015, shape))
-    requests = np.round(np.maximum(0, requests + np.sqrt(np.maximum(requests, 0)) * rng(2).standard_normal(shape)))
+    customers = np.exp(_wander(rng(0).normal(0, 0.022, (1, shape[1])), 0.6))
+    likely = actual.requests * customers * np.exp(rng(1).normal(0, 0.015, shape))
+    requests = np.round(np.maximum(likely + np.sqrt(likely) * rng(2).standard_normal(shape), 0.0))
     usual = np.array([s.failing for s in SERVICES])[:, None]
-    errors: Float = rng(3).poisson(usual * healthy.requests * (0.8 + 0.4 * rng(4).random((shape[0], 1)))).astype(np.float64)
+    ordinary = rng(3).poisson(usual * healthy.requests * (0.8 + 0.4 * rng(4).random((shape[0], 1))))
     fewer = np.divide(actual.requests, healthy.requests, out=np.ones(shape), where=healthy.requests > 0)
-    errors = np.round(errors * np.minimum(fewer, 3.0)) + rng(5).poisson(actual.failing * requests)
+    errors = np.round(ordinary * np.minimum(fewer, 3.0)) + rng(5).poisson(actual.failing * requests)
     wobble = _wander(_heavy(rng(6), shape), 0.35)
     latency = actual.latency * np.exp(wobble * (0.03 + 0.4 / np.sqrt(np.maximum(healthy.requests, 30))))
     slowest = latency * (3.0 + 5.0 * rng(7).gamma(2.0, 0.35, shape))
@@ -161,11 +161,21 @@ def measure(healthy: Expected, actual: Expected, grid: TimeGrid, seed: int) -> d
     disk = np.clip(actual.disk + _wander(rng(10).normal(0, 0.001, shape), 0.9) * (1 - actual.disk), 0.0, 0.999)
     queue = np.round(np.maximum(0, actual.queue * np.exp(_wander(rng(11).normal(0, 0.12, shape), 0.5))))
     free = np.round(np.maximum(0, actual.free + _wander(rng(12).normal(0, 0.6, shape), 0.3) * (actual.free > 0.5)))
-    values = (requests, np.minimum(errors, requests), latency, slowest, cpu, heap, disk, queue, free)
+    values: tuple[NDArray[np.floating[Any]], ...] = (
+        requests,
+        np.minimum(errors, requests),
+        latency,
+        slowest,
+        cpu,
+        heap,
+        disk,
+        queue,
+        free,
+    )
     found = {}
     for metric, measured in zip(METRICS, values, strict=True):
         rows = [row for row, service in enumerate(SERVICES) if metric_is_reported(row, metric)]
-        reported = np.where(actual.down[rows] > 0, np.nan, np.round(measured[rows], 4))
+        reported: Float = np.where(actual.down[rows] > 0, np.nan, np.round(measured[rows], 4)).astype(np.float64)
         keys = tuple(SeriesKey(metric, (("service.name", NAMES[row]),)) for row in rows)
         found[metric] = SeriesBatch(keys, grid, reported)
     return found

@@ -121,8 +121,8 @@ def _campaign(grid: TimeGrid, start: int, length: int) -> Event:
 
 
 def _deploys(grid: TimeGrid, today: Sequence[Planned], rng: np.random.Generator) -> list[Event]:
-    """Harmless ones: every service once in the ten days before the last, and two on the last day, away from faults."""
-    first = max(0, grid.size - 10 * DAY)
+    """Harmless ones: every service once in the eight days before the last, and two on the last day, away from faults."""
+    first = max(0, grid.size - 9 * DAY)
     spots = np.sort(rng.choice(np.arange(first, grid.size - DAY), size=len(NAMES), replace=False))
     order = [str(name) for name in rng.permutation(NAMES)]
     found = [_deploy(grid, name, int(spot)) for name, spot in zip(order, spots, strict=True)]

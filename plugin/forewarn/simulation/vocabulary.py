@@ -153,7 +153,7 @@ FILLERS: Final[dict[str, _Filler]] = {
     "part": _whole(0, 12),
     "percent": _whole(86, 100),
     "pid": _whole(120, 32_000),
-    "pod": _hex(10),
+    "pod": lambda size, rng: _hex(10)(1, rng) * size,  # it is one of them that fails
     "port": _whole(32_768, 61_000),
     "product": _PRODUCT,
     "query": _words("lamp", "usb cable", "tent", "rain coat", "board game", "bike light"),

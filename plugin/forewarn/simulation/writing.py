@@ -103,7 +103,7 @@ def metric_lines(
             form = '{"@timestamp":"%s","service":{"name":"' + name + '"},"metrics":{' + body + "}}"
             values = np.stack([row[low:high] for row in measured.values()])
             texts = [list(map(repr, row)) for row in values.tolist()]
-            reported: list[bool] = (~np.isnan(values).any(axis=0)).tolist()
+            reported = [not missing for missing in np.isnan(values.sum(axis=0)).tolist()]
             made = [form % line for line in zip(stamps(times), *texts, strict=True)]
             columns.append((times, made, reported))
         order = [(bucket, column) for bucket in range(high - low) for column in columns if column[2][bucket]]
