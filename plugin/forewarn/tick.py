@@ -5,6 +5,7 @@ predict, score, detect -> correlate and advise -> write blocks -> commit the hea
 Nothing is visible before the commit. Knows nouns and ports; reads no clock: `now`, `wall` and the nonce are arguments.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -20,6 +21,8 @@ from forewarn.results import Notification, Publication
 from forewarn.snapshot import incident_block, incidents_from, load, results, save
 from forewarn.state import Head, Span
 from forewarn.stream import Rooms, Stream
+
+log = logging.getLogger(__name__)
 
 INCIDENTS: Final = ""
 """The name under which a block of incidents is published; no detector has it."""
@@ -204,12 +207,22 @@ def finish(parts: Parts, memory: Memory) -> Memory:
         for detector, name in memory.head.unpublished:
             stream = memory.streams.get(detector)
             if detector == INCIDENTS:
-                parts.store.publish(Publication(incidents=incidents_from(parts.store.get_block(name))))
+                _publish(parts.store, Publication(incidents=incidents_from(parts.store.get_block(name))))
             elif stream is not None:
-                parts.store.publish(results(parts.store.get_block(name), stream))
+                _publish(parts.store, results(parts.store.get_block(name), stream))
             parts.passed("published")
     deliver(parts.store, parts.notifiers, memory.outbox, parts.passed)
     return replace(memory, published=True)
+
+
+def _publish(store: Store, publication: Publication) -> None:
+    """What the store refuses for good, such as results older than its retention after a long downtime, is said and left
+    behind: everything else in the publication was written, and a later tick could do no better.
+    """
+    try:
+        store.publish(publication)
+    except StoreRejected as error:
+        log.warning("event=results_refused why=%s", error)
 
 
 def sweep(parts: Parts, before: Head, after: Head) -> None:
