@@ -54,7 +54,7 @@ VENDORS: Final[Mapping[str, str]] = {
     "apscheduler": r"forewarn\.schedule",
     "click": r"forewarn\.cli(\.\w+)?",
     "rich": r"forewarn\.cli(\.\w+)?",
-    "yaml": r"forewarn\.config\.\w+",
+    "yaml": r"forewarn\.(config\.\w+|knowledge\.loading)",
 }
 """Vendor -> pattern of the modules that may import it. One that is not listed has no place here at all."""
 STUBS: Final = frozenset({"_typeshed"})
