@@ -19,9 +19,15 @@
 Errors marked * are tried again on the next tick. An error carries its data, so that a caller need not parse the text.
 """
 
+import copyreg
+
 
 class ForewarnError(Exception):
     """Root of all errors that Forewarn raises on purpose."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Arrives whole in another process, where a plain Exception would be made anew from its text alone."""
+        return copyreg.__newobj__, (type(self), *self.args), dict(self.__dict__)
 
 
 class ConfigError(ForewarnError):

@@ -14,6 +14,7 @@ from forewarn.cli.demonstration import demo
 from forewarn.cli.running import run, serve, tick
 
 COMMANDS: Final = (run, serve, tick, check, backtest, demo)
+LIBRARIES: Final = ("apscheduler", "cmdstanpy", "elastic_transport", "prophet", "urllib3", "waitress")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -26,6 +27,9 @@ def main(verbose: bool) -> None:
         format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
         stream=sys.stderr,
     )
+    if not verbose:  # what libraries warn of is an error of ours that says it in one line, or was tried again with success
+        for library in LIBRARIES:
+            logging.getLogger(library).setLevel(logging.ERROR)
 
 
 for command in COMMANDS:

@@ -1,10 +1,16 @@
 """`forewarn backtest`: CSV series in, scores out, a process per file."""
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import click
@@ -41,10 +47,8 @@ def backtest(
     done: list[Done] = []
     failed: dict[str, str] = {}
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    with (
-        progress() as bar,
-        ProcessPoolExecutor(processes or os.cpu_count(), mp_context=get_context("spawn")) as pool,
-    ):
+    pool = ProcessPoolExecutor(processes or os.cpu_count(), mp_context=get_context("spawn"), initializer=_start_worker)
+    with progress() as bar, pool, ending_early(pool):
         task = bar.add_task("backtest", total=len(todo))
         largest_first = sorted(todo, key=lambda job: -sum(path.stat().st_size for path in job.inputs))
         futures = {pool.submit(run_job, job, time, value, detector, backtest_rooms): job for job in largest_first}
@@ -53,10 +57,35 @@ def backtest(
                 done.append(future.result())
             except ForewarnError as error:
                 failed[futures[future].name] = str(error)
+            except BrokenProcessPool:
+                failed[futures[future].name] = "a process was killed (out of memory?); run it again with fewer --processes"
             bar.advance(task)
     report(jobs, done, failed, as_json)
     if failed:
         sys.exit(1)
+
+
+@contextmanager
+def ending_early(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """After Ctrl-C or an error no further file is begun; those under way are finished, and need not be done again."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner decides when it ends
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers, and their queue never closes since they hold its other end too."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def report(jobs: list[Job], done: list[Done], failed: dict[str, str], as_json: bool) -> None:
