@@ -2,7 +2,7 @@
 
 Owns: which series share a time grid, the order of the passes over them, and the rows of the models. The mathematics is in
 `batch_statistics`, `batch_lasso` and `batch_solver`; what makes a fit robust is in `batch_robust` and `batch_profile`.
-Must not read clocks, sources or stores. BLAS threads are the caller's: one thread per process is fastest.
+Must not read clocks, sources or stores.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ from forewarn.forecast import CONSTANT, NO_DATA, NOT_CONVERGED, OK, TOO_SHORT, M
 from forewarn.forecasting.batch_passes import Fit, Robustness, fit_rows
 from forewarn.forecasting.batch_profile import Slots
 from forewarn.forecasting.batch_statistics import Basis
+from forewarn.forecasting.batch_threads import one_thread
 from forewarn.forecasting.civil_time import civil_days
 from forewarn.forecasting.design_matrix import (
     changepoint_rows,
@@ -76,6 +77,13 @@ class BatchEngine:
             raise ValueError(f"the batch engine does not apply: {why}")
         if not history.keys or not history.grid.size:
             return unmodelled(history, spec.timezone)
+        with one_thread():
+            return self._fit(history, spec)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _fit(self, history: SeriesBatch, spec: ModelSpec) -> tuple[Model, ...]:
         holidays = holiday_days(spec.holidays, *holiday_years(history.grid)) if spec.holidays else ()
         by_layout: dict[str, list[_Part]] = {}
         for part in _parts(history):
@@ -85,9 +93,6 @@ class BatchEngine:
             layout = layout_for(spec, parts[0].covered, history.grid, holidays, WHY)
             models.append(_fit_layout(history, spec, self._robust, layout, parts))
         return tuple(models)
-
-    def close(self) -> None:
-        """Nothing to release."""
 
 
 def _chunks(rows: Index, T: int) -> Iterator[Index]:
@@ -130,38 +135,35 @@ def _fit_layout(
     history: SeriesBatch, spec: ModelSpec, robust: Robustness, layout: Mapping[str, Any], parts: list[_Part]
 ) -> Model:
     """One model of all series in `parts`, which have one layout but not one grid."""
-    rows = np.concatenate([part.rows for part in parts])
     fitted = [_fit_part(history, spec, robust, layout, part) for part in parts]
-    D = max(f["delta"].shape[1] for f, _ in fitted)
-    arrays = {
-        name: np.concatenate([_widen(f[name], D, fill) if fill is not None else f[name] for f, _ in fitted])
-        for name, fill in _FILL.items()
-    }
-    slots = max((f["profile"].shape[1] for f, _ in fitted if "profile" in f), default=0)
-    if slots:
-        arrays["profile"] = np.concatenate([f.get("profile", np.zeros((len(f["m"]), slots))) for f, _ in fitted])
-    status = [s for _, part_status in fitted for s in part_status]
-    order = np.argsort(rows, kind="stable")
-    return Model(
-        "batch",
-        tuple(history.keys[row] for row in rows[order].tolist()),
-        (history.grid.start, history.grid.end),
-        history.grid.step,
-        layout,
-        {name: array[order] for name, array in arrays.items()},
-        tuple(status[i] for i in order.tolist()),
-    )
+    arrays, status, rows = *fitted[0], parts[0].rows
+    if len(parts) > 1:
+        rows = np.concatenate([part.rows for part in parts])
+        order = np.argsort(rows, kind="stable")
+        rows = rows[order]
+        arrays = {name: array[order] for name, array in _joined([found for found, _ in fitted]).items()}
+        joined = [status for _, part in fitted for status in part]
+        status = [joined[i] for i in order.tolist()]
+    keys = tuple(history.keys[row] for row in rows.tolist())
+    window = (history.grid.start, history.grid.end)
+    return Model("batch", keys, window, history.grid.step, layout, arrays, tuple(status))
 
 
-_FILL: Final[Mapping[str, float | None]] = {
-    "k": None, "m": None, "changepoints": np.nan, "delta": 0.0, "beta": None, "sigma_obs": None, "y_floor": None,
-    "y_scale": None, "t_start": None, "t_scale": None, "history_end": None,
-}  # fmt: skip
-"""The arrays of a model, and what pads those that have one column per changepoint."""
-
-
-def _widen(array: Float, D: int, fill: float) -> Float:
-    return np.pad(array, ((0, 0), (0, D - array.shape[1])), constant_values=fill)
+def _joined(parts: list[dict[str, Float]]) -> dict[str, Float]:
+    """The arrays of all parts, one below the other; short histories have fewer changepoints, and may have no profile."""
+    joined = {}
+    for name in {name: None for part in parts for name in part}:
+        width = max((part[name].shape[1:] for part in parts if name in part), default=())
+        fill = np.nan if name == "changepoints" else 0.0
+        whole = np.full((sum(len(part["m"]) for part in parts), *width), fill)
+        at = 0
+        for part in parts:
+            n = len(part["m"])
+            if name in part:
+                whole[(slice(at, at + n), *(slice(size) for size in part[name].shape[1:]))] = part[name]
+            at += n
+        joined[name] = whole
+    return joined
 
 
 def _fit_part(

@@ -67,7 +67,7 @@ def lasso(
 
 def _buckets(live: Index, sign: Float) -> list[tuple[Index, int]]:
     """The live rows, cut by their number of active variables."""
-    active = np.count_nonzero(sign[live], axis=1)
+    active = np.add.reduce(sign[live] != 0, axis=1)
     most = int(active.max())
     if len(live) < 64:  # the calls would cost more than the padding
         return [(live, most)]
@@ -84,7 +84,7 @@ def _step(rows: Index, width: int, Q: Float, c: Float, lam: Float, x: Float, sig
     idle = sign[rows] == 0
     # The active variables, then dummies; [width, n] so that the vectors of all problems lie side by side.
     order = np.argsort(idle, axis=1, kind="stable")[:, :width]
-    order[np.arange(width) >= W - np.count_nonzero(idle, axis=1)[:, None]] = W - 1
+    order[np.arange(width) >= W - np.add.reduce(idle, axis=1)[:, None]] = W - 1
     index = np.ascontiguousarray(order.T)
     flat = rows * W + index
     sa, xa = sign.reshape(-1)[flat], x.reshape(-1)[flat]

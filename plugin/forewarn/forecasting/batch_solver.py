@@ -59,7 +59,7 @@ def solve(basis: Basis, statistics: Statistics, warm: Solution | None = None) ->
     for first in range(0, len(usable), GROUP):
         rows = usable[first : first + GROUP]
         start = None if warm is None else (warm.theta[rows], warm.v[rows])
-        group = _Group(basis, statistics.take(rows), start)
+        group = _Group(basis, statistics if len(rows) == S else statistics.take(rows), start)
         rounds = max(rounds, group.run())
         theta[rows], v[rows], converged[rows] = group.theta, group.v, group.converged
         theta[rows, 0] += statistics.centre[rows]

@@ -54,9 +54,14 @@ class Basis:
     def blocks(self) -> Float:
         """Grams of blocks of 32 rows, [T // 32, P * P]; only series with gaps need them."""
         T, P = self.Z.shape
-        whole = self.Z[: T // _BLOCK * _BLOCK].reshape(-1, _BLOCK, P)
+        whole = self.rows[: T // _BLOCK * _BLOCK].reshape(-1, _BLOCK, P)
         grams: Float = np.matmul(whole.transpose(0, 2, 1), whole)
         return grams.reshape(-1, P * P)
+
+    @cached_property
+    def rows(self) -> Float:
+        """Z once more, with the columns of each bucket side by side: what single buckets are gathered from."""
+        return np.ascontiguousarray(self.Z)
 
     @classmethod
     def of(cls, t: Float | None, X: Float, s: Float, scales: Float, tau: float) -> "Basis":
@@ -67,13 +72,14 @@ class Basis:
         T, K = X.shape
         trend = 1 if t is None else 2
         R, D = trend + K, 0 if t is None else len(s)
-        Z = np.empty((T, R + D))
-        Z[:, 0] = 1.0
-        Z[:, trend:R] = X
+        columns = np.empty((R + D, T))
+        columns[0] = 1.0
+        columns[trend:R] = X.T
         if t is not None:
-            Z[:, 1] = t
-            np.subtract(t[:, None], s, out=Z[:, R:])
-            np.maximum(Z[:, R:], 0.0, out=Z[:, R:])
+            columns[1] = t
+            np.subtract(t, s[:, None], out=columns[R:])
+            np.maximum(columns[R:], 0.0, out=columns[R:])
+        Z = columns.T
         penalty = 1.0 / np.square(np.concatenate([np.full(trend, _TREND_SCALE), scales]))
         return cls._prepared(Z, R, D, K, penalty, tau)
 
@@ -120,7 +126,7 @@ class Basis:
         taken[:, :edge] = np.repeat(lost, _BLOCK, axis=1)
         for sign, rows in ((-1.0, ~taken & ~observed), (1.0, taken & observed)):
             for s in np.flatnonzero(rows.any(axis=1)).tolist():
-                part = self.Z[rows[s]]
+                part = self.rows[rows[s]]
                 out[s] += sign * (part.T @ part)
         return out
 
