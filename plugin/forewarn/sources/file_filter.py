@@ -61,15 +61,15 @@ def _of_value(part: Equals | Like | Between, parameters: Parameters) -> str:
         return f"regexp_full_match(x, {parameters.add(pattern)}, 's')"
     if isinstance(part, Equals):
         same = f"x = {parameters.add(part.value)}"
-        number = _number(part.value)
+        number = number_of(part.value)
         return same if number is None else f"({same} OR coalesce(try_cast(x AS DOUBLE) = {parameters.add(number)}, false))"
     bounds = [bound for bound in (part.low, part.high) if bound is not None]
-    numbers = [number for bound in bounds if (number := _number(bound)) is not None]
+    numbers = [number for bound in bounds if (number := number_of(bound)) is not None]
     value = "try_cast(x AS DOUBLE)" if len(numbers) == len(bounds) else "x"
     sides = []
     for bound, sign in ((part.low, ">=" if part.with_low else ">"), (part.high, "<=" if part.with_high else "<")):
         if bound is not None:
-            limit = _number(bound) if len(numbers) == len(bounds) else bound
+            limit = number_of(bound) if len(numbers) == len(bounds) else bound
             sides.append(f"{value} {sign} {parameters.add(limit)}")
     return f"coalesce({' AND '.join(sides)}, false)" if sides else "true"
 
@@ -80,15 +80,15 @@ def _of_time(part: Equals | Between, parameters: Parameters) -> str:
         part = Between(part.field, part.value, part.value)
     sides = []
     if part.low is not None:
-        first, after = _span(part.low)
+        first, after = span_of(part.low)
         sides.append(f"t >= {parameters.add(first if part.with_low else after)}")
     if part.high is not None:
-        first, after = _span(part.high)
+        first, after = span_of(part.high)
         sides.append(f"t < {parameters.add(after if part.with_high else first)}")
     return f"({' AND '.join(sides)})" if sides else "true"
 
 
-def _span(text: str) -> tuple[int, int]:
+def span_of(text: str) -> tuple[int, int]:
     """The ms that the time begins with and the ms after it ends: a day, a minute, a second or a millisecond."""
     if re.fullmatch(r"-?\d{5,}", text):  # as Elasticsearch takes numbers: milliseconds
         return int(text), int(text) + 1
@@ -105,5 +105,5 @@ def _span(text: str) -> tuple[int, int]:
     return first, first + unit
 
 
-def _number(text: str) -> float | None:
+def number_of(text: str) -> float | None:
     return float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) else None
