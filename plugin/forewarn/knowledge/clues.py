@@ -17,6 +17,14 @@ from forewarn.series import SeriesKey
 MOST_LINES: Final = 12
 MOST_METRICS: Final = 40
 _LONGEST: Final = 2_000
+_TROUBLE: Final = re.compile(
+    r"fail|error|exce(?:pt|ed)|refus|reject|denied|time[d -]{0,2}out|exhaust|\bfull\b|\bkill|crash|fatal|panic|abort|unable"
+    r"|cannot|can't|could not|n[o']t (?:found|available|allowed|enough|set)|no such|\bno space|invalid|expired|\blost\b|too many"
+    r"|out of|deadlock|\bdead\b|broken|reset|unreach|unavail|insufficient|missing|corrupt|stuck|back-?off|\boom|throttl|unhealthy",
+    re.IGNORECASE,
+)
+_CALM: Final = 0.5
+"""A line below warn (or without a level) that has no word of trouble in it speaks of the topic of a card, not of its trouble."""
 _LEVEL_WEIGHT: Final[Mapping[str, float]] = {
     "critical": 1.0, "error": 1.0, "warn": 0.9, "": 0.8, "notice": 0.5, "info": 0.5, "debug": 0.4, "trace": 0.4,
 }  # fmt: skip
@@ -90,6 +98,12 @@ def metric_words(text: str) -> frozenset[str]:
     return frozenset(_SAME.get(word, word) for word in words if word not in _FILLING)
 
 
+def level_weight(level: str, text: str) -> float:
+    """How much a line says by its level: 1 for errors, less below, and half of that for a calm line below warn."""
+    weight = _LEVEL_WEIGHT.get(level, _LEVEL_WEIGHT[""])
+    return weight if weight >= _LEVEL_WEIGHT["warn"] or _TROUBLE.search(text) else _CALM * weight
+
+
 def fits(wanted: frozenset[str], words: frozenset[str]) -> bool:
     """Whether a metric of these words is one that is `wanted`: all its words, and none that turns its meaning round."""
     return wanted <= words and not (words - wanted) & _QUALIFIERS
@@ -138,8 +152,8 @@ def _new(incident: Incident, places: Mapping[str, float]) -> Iterator[Line]:
 
 
 def _line(change: PatternChange, places: Mapping[str, float]) -> Line:
-    level = _LEVEL_WEIGHT.get(change.level, _LEVEL_WEIGHT[""])
     text, example = change.text[:_LONGEST], change.example[:_LONGEST]
+    level = level_weight(change.level, f"{text}\n{example}")
     return Line(text, example, _where(change.key), "the new pattern", _place(change.key, places), level, _tags(change.key))
 
 
@@ -149,8 +163,8 @@ def _more(incident: Incident, places: Mapping[str, float]) -> Iterator[Line]:
         text = anomaly.explanation.get("pattern")
         if not isinstance(text, str) or not text or anomaly.direction != "above" or anomaly.state == "withdrawn":
             continue
-        level = _RATE * _LEVEL_WEIGHT.get(str(anomaly.explanation.get("level", "")), _LEVEL_WEIGHT[""])
         example = str(anomaly.explanation.get("example") or text)[:_LONGEST]
+        level = _RATE * level_weight(str(anomaly.explanation.get("level", "")), f"{text[:_LONGEST]}\n{example}")
         place = _place(anomaly.key, places)
         yield Line(text[:_LONGEST], example, _where(anomaly.key), "more lines of", place, level, _tags(anomaly.key))
 

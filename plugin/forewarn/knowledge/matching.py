@@ -14,7 +14,7 @@ import numpy as np
 
 from forewarn.incident import Card, Incident, Recommendation
 from forewarn.knowledge.clues import Line, Metric, clues_of, fits, metric_words
-from forewarn.knowledge.signatures import LONGEST_LINE
+from forewarn.knowledge.signatures import LONGEST_LINE, needles
 from forewarn.knowledge.similarity import Similarity
 from forewarn.series import Float
 
@@ -22,7 +22,7 @@ MOST_CARDS: Final = 3
 SIGNATURE: Final = 0.5
 TECHNOLOGY: Final = 0.35
 _SOME_LIKENESS: Final = 0.02
-THRESHOLD: Final = 0.40
+THRESHOLD: Final = 0.45
 """The score that at most 1 % of ordinary lines (starts, stops, requests, jobs that went well) exceed; measured in the tests."""
 _FURTHER_CLUES: Final = 0.35
 """Each further clue for a card counts so much of the one before: ten echoes do not outweigh one good clue."""
@@ -49,7 +49,9 @@ class CardAdvisor:
 
     def __init__(self, cards: Iterable[Card]) -> None:
         self.cards: tuple[Card, ...] = tuple(sorted(cards, key=lambda card: card.id))
-        self._signatures = [[re.compile(text, re.IGNORECASE) for text in card.signatures] for card in self.cards]
+        self._signatures = [
+            [(needles(text), re.compile(text, re.IGNORECASE)) for text in card.signatures] for card in self.cards
+        ]
         self._likeness = Similarity([_text_of(card) for card in self.cards])
         self._metrics = [[_wanted(metric) for metric in card.metrics] for card in self.cards]
         self._tags = [frozenset(tag.lower() for tag in card.applies_to) for card in self.cards]
@@ -85,8 +87,17 @@ class CardAdvisor:
 
     def _match_text(self, text: str) -> tuple[Float, tuple[str, ...]]:
         """The score of each card for a text, and the signature of each that matched, "" for none."""
+        lower = text.lower()
         hits = tuple(
-            next((pattern.pattern for pattern in patterns if pattern.search(text)), "") for patterns in self._signatures
+            next(
+                (
+                    pattern.pattern
+                    for texts, pattern in patterns
+                    if (not texts or any(one in lower for one in texts)) and pattern.search(text)
+                ),
+                "",
+            )
+            for patterns in self._signatures
         )
         return self._likeness.scores(_gist(text)) + SIGNATURE * np.array([bool(hit) for hit in hits]), hits
 
