@@ -14,10 +14,10 @@ _DETECTORS = """\
   - {name: errors, __METRICS__, function: sum, field: metrics.errors, direction: above, min_deviation: {absolute: 5}, owner: team-edge}
   - {name: latency, __METRICS__, function: avg, field: metrics.latency, unit: ms, direction: above, min_deviation: {relative: 20%}, owner: team-edge}
   - {name: cpu, __METRICS__, function: avg, field: metrics.cpu, unit: ratio, direction: above, min_deviation: {absolute: 10%}, owner: team-platform}
-  - {name: heap, __METRICS__, function: max, field: metrics.heap, unit: ratio, direction: above, min_deviation: {absolute: 5%}, threshold: {above: 92%}, owner: team-platform}
-  - {name: disk, __METRICS__, function: max, field: metrics.disk, unit: ratio, direction: above, min_deviation: {absolute: 2%}, threshold: {above: 90%}, owner: team-platform}
-  - {name: queue, __METRICS__, function: avg, field: metrics.queue, direction: above, min_deviation: {absolute: 50}, owner: team-logistics}
-  - {name: free-connections, __METRICS__, function: min, field: metrics.connections_free, direction: below, min_deviation: {absolute: 3}, owner: team-platform}
+  - {name: heap, __METRICS__, function: max, query: "metrics.heap:*", field: metrics.heap, unit: ratio, direction: above, min_deviation: {absolute: 5%}, threshold: {above: 92%}, owner: team-platform}
+  - {name: disk, __METRICS__, function: max, query: "metrics.disk:*", field: metrics.disk, unit: ratio, direction: above, min_deviation: {absolute: 2%}, threshold: {above: 90%}, owner: team-platform}
+  - {name: queue, __METRICS__, function: avg, query: "metrics.queue:*", field: metrics.queue, direction: above, min_deviation: {absolute: 50}, owner: team-logistics}
+  - {name: free-connections, __METRICS__, function: min, query: "metrics.connections_free:*", field: metrics.connections_free, direction: below, min_deviation: {absolute: 3}, owner: team-platform}
   - {name: log-lines, __LOGS__, function: count, direction: below, min_deviation: {relative: 50%, absolute: 5}, owner: team-platform}
   - {name: log-errors, __LOGS__, function: ratio, of: "log.level: (error OR ERROR OR FATAL OR fatal OR CRITICAL OR crit OR alert)", unit: ratio, direction: above, min_deviation: {absolute: 10%}, owner: team-platform}
 """

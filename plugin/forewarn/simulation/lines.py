@@ -63,7 +63,7 @@ class LineMaker:
             for habit in ORDINARY[name]:
                 rate = habit.rate * bases[habit.basis][row] * runs[row]
                 if habit.basis == "errors":
-                    rate = np.minimum(rate, 25.0)  # loggers are limited
+                    rate = np.minimum(rate, 20.0)  # loggers are limited
                 self._add(name, habit.wording, rate)
 
     def add_fault(self, planned: Planned, down: Float) -> None:

@@ -35,7 +35,8 @@ LAG: Final = 0.35
 """Share of an effect that reaches the caller a bucket later."""
 PATIENCE: Final = 1500.0
 """Milliseconds after which a caller gives up waiting for one callee."""
-MOVED: Final = 5.0
+MOVED: Final = 3.0
+"""Spreads of the noise that a metric must be off to count as moved."""
 _DAY: Final = 86_400_000
 _NIGHTLY: Final = ("orders-db", "inventory")
 
@@ -196,7 +197,7 @@ def moved(healthy: Expected, actual: Expected, window: slice) -> tuple[str, ...]
     noise = 0.03 + 0.4 / np.sqrt(np.maximum(had, 30))
     distances: tuple[NDArray[np.float64], ...] = (
         np.abs(has - had) / (0.035 * had + np.sqrt(np.maximum(had, 1)) + 1),
-        actual.failing[:, window] * has / (np.sqrt(usual * had) + 1),
+        actual.failing[:, window] * has / np.sqrt(usual * had + 1),
         np.abs(np.log(actual.latency[:, window] / healthy.latency[:, window])) / noise,
         np.abs(actual.cpu[:, window] - healthy.cpu[:, window]) / 0.02,
         np.abs(actual.heap[:, window] - healthy.heap[:, window]) / 0.02 * reported["heap"],

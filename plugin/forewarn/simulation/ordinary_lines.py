@@ -17,7 +17,7 @@ Basis = Literal["work", "errors", "time", "night"]
 class Habit:
     """A wording and how often it comes.
 
-    `rate` is lines per bucket: at the busiest time (`work`, in step with requests), for each failed request (`errors`), at any
+    `rate` is lines per bucket: at the busiest time (`work`, in step with requests), for each failed request (`errors`; most are not logged), at any
     time (`time`), or while the nightly batch runs (`night`).
     """
 
@@ -40,7 +40,7 @@ _FAILED: Final = '"event":{"duration":{ms}000000,"outcome":"failure"},"trace":{"
 ORDINARY: Final[dict[str, tuple[Habit, ...]]] = {
     "gateway": (
         Habit("work", 22, Wording("info", "{method} {page} {ok} {bytes} {ms}ms client={client}", _HTTP)),
-        Habit("errors", 0.2, Wording("error", "{method} {page} {server_error} upstream=web {long_ms}ms client={client}", _HTTP_FAILED)),
+        Habit("errors", 0.05, Wording("error", "{method} {page} {server_error} upstream=web {long_ms}ms client={client}", _HTTP_FAILED)),
         Habit("work", 0.8, Wording("warn", "client {client} closed keepalive connection early", _DONE)),
         Habit("time", 0.25, Wording("info", "configuration check passed, {few} upstream groups active")),
         Habit("time", 0.15, Wording("info", "TLS session cache rotated, {spread} entries kept")),
@@ -48,7 +48,7 @@ ORDINARY: Final[dict[str, tuple[Habit, ...]]] = {
     "web": (
         Habit("work", 12, Wording("info", "rendered {page} in {ms} ms", _HTTP)),
         Habit("work", 2, Wording("info", "session {session} continued for customer {customer}", _DONE)),
-        Habit("errors", 0.25, Wording("error", "request to upstream failed with status {server_error} after {long_ms} ms", _HTTP_FAILED)),
+        Habit("errors", 0.062, Wording("error", "request to upstream failed with status {server_error} after {long_ms} ms", _HTTP_FAILED)),
         Habit("work", 0.6, Wording("warn", "image variant missing for product {product}, using placeholder", _DONE)),
         Habit("time", 0.3, Wording("info", "template cache: {spread} entries, {few} evicted")),
     ),
@@ -56,20 +56,20 @@ ORDINARY: Final[dict[str, tuple[Habit, ...]]] = {
         Habit("work", 7, Wording("INFO", "s.catalogue.ProductController - product {product} served in {ms} ms")),
         Habit("work", 3, Wording("INFO", "s.catalogue.CategoryService - category {category} listed, {items} pages")),
         Habit("work", 0.7, Wording("WARN", "s.catalogue.PriceCache - price of product {product} is older than {few} h, reloading")),
-        Habit("errors", 0.4, Wording("ERROR", "s.catalogue.ProductController - product {product} could not be served, status {server_error}")),
+        Habit("errors", 0.1, Wording("ERROR", "s.catalogue.ProductController - product {product} could not be served, status {server_error}")),
         Habit("time", 0.4, Wording("INFO", "s.catalogue.PriceCache - refreshed {spread} prices in {long_ms} ms")),
     ),
     "search": (
         Habit("work", 7, Wording("info", "query \"{query}\" returned {items} hits in {ms}ms", _DONE)),
         Habit("work", 0.5, Wording("warn", "slow query, took {long_ms}ms", _DONE)),
-        Habit("errors", 0.5, Wording("error", "query failed: context deadline exceeded after {long_ms}ms", _FAILED)),
+        Habit("errors", 0.125, Wording("error", "query failed: context deadline exceeded after {long_ms}ms", _FAILED)),
         Habit("time", 0.6, Wording("info", "merged segment {segment} in {long_ms}ms")),
         Habit("time", 0.3, Wording("info", "index refresh finished, {spread} documents changed")),
     ),
     "cart": (
         Habit("work", 5, Wording("info", "cart {uuid} updated, {items} items", _DONE)),
         Habit("work", 1.2, Wording("info", "cart {uuid} expired after {few} days", _DONE)),
-        Habit("errors", 0.5, Wording("error", "cart {uuid} could not be saved: stock service answered {server_error}", _FAILED)),
+        Habit("errors", 0.125, Wording("error", "cart {uuid} could not be saved: stock service answered {server_error}", _FAILED)),
         Habit("work", 0.5, Wording("warn", "quantity of product {product} reduced to what is in stock", _DONE)),
         Habit("time", 0.2, Wording("info", "swept {spread} abandoned carts")),
     ),
@@ -77,13 +77,13 @@ ORDINARY: Final[dict[str, tuple[Habit, ...]]] = {
         Habit("work", 6, Wording("INFO", "s.checkout.CheckoutService - checkout of cart {uuid} done in {ms} ms")),
         Habit("work", 2, Wording("INFO", "s.checkout.VoucherService - voucher {hash} applied for customer {customer}")),
         Habit("work", 0.6, Wording("WARN", "s.checkout.AddressValidator - address of customer {customer} needed correction")),
-        Habit("errors", 0.7, Wording("ERROR", "s.checkout.CheckoutService - checkout of cart {uuid} failed: step answered {server_error}")),
+        Habit("errors", 0.175, Wording("ERROR", "s.checkout.CheckoutService - checkout of cart {uuid} failed: step answered {server_error}")),
         Habit("time", 0.3, Wording("INFO", "s.checkout.TaxTable - tax table in use, {spread} rows")),
     ),
     "payments": (
         Habit("work", 6, Wording("INFO", "payment of {amount} {currency} for order {order} authorised", _DONE)),
         Habit("work", 0.7, Wording("WARN", "payment for order {order} declined by issuer, code {few}", _DONE)),
-        Habit("errors", 0.7, Wording("ERROR", "authorisation for order {order} failed with status {server_error}", _FAILED)),
+        Habit("errors", 0.175, Wording("ERROR", "authorisation for order {order} failed with status {server_error}", _FAILED)),
         Habit("time", 0.4, Wording("INFO", "settlement batch {batch} sent")),
         Habit("time", 0.5, Wording("DEBUG", "pool statistics: total=20, active={few}, idle={items}, waiting=0")),
     ),
@@ -91,32 +91,32 @@ ORDINARY: Final[dict[str, tuple[Habit, ...]]] = {
         Habit("work", 6, Wording("INFO", "s.orders.OrderService - order {order} stored, {items} items, {amount} {currency}")),
         Habit("work", 3, Wording("INFO", "s.orders.EventPublisher - order {order} published to orders.placed-{part}")),
         Habit("work", 0.5, Wording("WARN", "s.orders.OrderService - order {order} placed twice within {few} s, second one ignored")),
-        Habit("errors", 0.7, Wording("ERROR", "s.orders.OrderService - order {order} could not be stored, status {server_error}")),
+        Habit("errors", 0.175, Wording("ERROR", "s.orders.OrderService - order {order} could not be stored, status {server_error}")),
         Habit("time", 0.4, Wording("INFO", "s.orders.Housekeeping - archived {spread} orders in {long_ms} ms")),
     ),
     "inventory": (
         Habit("work", 5, Wording("info", "reserved {items} of product {product}", _DONE)),
         Habit("work", 0.5, Wording("warn", "stock of product {product} is low: {few} left", _DONE)),
-        Habit("errors", 0.5, Wording("error", "reservation of product {product} failed", _FAILED)),
+        Habit("errors", 0.125, Wording("error", "reservation of product {product} failed", _FAILED)),
         Habit("night", 14, Wording("info", "stock take: {spread} products of warehouse {few} counted")),
         Habit("time", 0.3, Wording("info", "stock snapshot written, {bytes} bytes")),
     ),
     "shipping": (
         Habit("work", 5, Wording("INFO", "shipping.labels: label for order {order} made by {carrier} in {ms} ms")),
         Habit("work", 0.6, Wording("WARNING", "shipping.carriers: {carrier} is slow, answered after {long_ms} ms")),
-        Habit("errors", 0.7, Wording("ERROR", "shipping.labels: no label for order {order}, carrier {carrier} answered {server_error}")),
+        Habit("errors", 0.175, Wording("ERROR", "shipping.labels: no label for order {order}, carrier {carrier} answered {server_error}")),
         Habit("time", 0.5, Wording("INFO", "shipping.tracking: {spread} parcels on their way")),
     ),
     "accounts": (
         Habit("work", 5, Wording("INFO", "customer {customer} signed in from {client}", _DONE)),
         Habit("work", 0.9, Wording("WARNING", "sign-in of customer {customer} refused: wrong password", _DONE)),
-        Habit("errors", 0.6, Wording("ERROR", "profile of customer {customer} could not be loaded", _FAILED)),
+        Habit("errors", 0.15, Wording("ERROR", "profile of customer {customer} could not be loaded", _FAILED)),
         Habit("time", 0.4, Wording("INFO", "purged {spread} stale tokens")),
     ),
     "notifications": (
         Habit("work", 5, Wording("INFO", "s.notifications.Mailer - mail {uuid} handed over in {ms} ms")),
         Habit("work", 0.6, Wording("WARN", "s.notifications.Mailer - mailbox of customer {customer} is full, trying again later")),
-        Habit("errors", 0.6, Wording("ERROR", "s.notifications.Mailer - mail {uuid} was not accepted, reply {server_error}")),
+        Habit("errors", 0.15, Wording("ERROR", "s.notifications.Mailer - mail {uuid} was not accepted, reply {server_error}")),
         Habit("time", 0.6, Wording("INFO", "s.notifications.Consumer - committed offset {offset} of orders.placed-{part}")),
     ),
     "orders-db": (

@@ -58,7 +58,7 @@ class Shop:
     @cached_property
     def truth(self) -> dict[str, Any]:
         """What is true, as JSON: seed, times, faults, past faults, events, edges."""
-        return {
+        told = {
             "seed": self.seed,
             "start": self.grid.start,
             "replayed_from": self.replayed_from,
@@ -67,8 +67,10 @@ class Shop:
             "faults": [asdict(fault) for fault in self.faults],
             "past": [asdict(fault) for fault in self.past],
             "events": [asdict(event) for event in self.events],
-            "depends_on": [list(edge) for edge in self.depends_on],
+            "depends_on": self.depends_on,
         }
+        plain: dict[str, Any] = json.loads(json.dumps(told))
+        return plain
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Every log line as (UTC ms, JSON document), ascending in time."""
