@@ -151,9 +151,11 @@ class _Fitting:
             self._passing[rows] = moved.passing
             for row, before, jump in zip(rows[moved.rows].tolist(), moved.before.tolist(), moved.jump.tolist(), strict=True):
                 self._jumps[row].append((before, jump))
-            raw = given.copy()
-            self._move(rows, given, residuals)
-            scale = self._spread(rows, raw, residuals)
+            touched = np.union1d(moved.rows, np.flatnonzero(moved.passing < self._values.shape[1]))
+            if len(touched):
+                raw = given[touched]
+                self._move(rows, given, residuals)
+                scale[touched] = self._spread(rows[touched], raw, residuals[touched])
         self._dropped[rows] = outliers(residuals, scale, self._robust.cut)
         given[self._dropped[rows]] = np.nan
         return rows, given

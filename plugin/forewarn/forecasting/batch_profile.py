@@ -75,6 +75,15 @@ class Slots:
         cycles = tuple(_cycle(of, cells, significant) for cells, significant in ways)
         return cls(of, count, late, cycles, tuple(orders))
 
+    def counts(self, part: int, seen: NDArray[np.bool_]) -> Float:
+        """How many of the buckets of each slot were seen [S, T] in the earlier (0) or later (1) part, [S, count]."""
+        full = self.sums(part, np.ones((1, seen.shape[1])))
+        whole = np.repeat(full, len(seen), axis=0)
+        holed = np.flatnonzero(~seen.all(axis=1))
+        if len(holed):
+            whole[holed] = self.sums(part, seen[holed].astype(np.float64))
+        return whole
+
     def sums(self, part: int, values: Float) -> Float:
         """The sums [S, count] of values [S, T] over the buckets of each slot, in the earlier (0) or later (1) part."""
         order, filled, starts = self._orders[part]
@@ -113,8 +122,10 @@ def profiles(residuals: Float, scale: Float, slots: Slots) -> Float:
     limit = 4.0 * scale[:, None]
     seen = ~np.isnan(residuals)
     clipped = np.where(seen, np.clip(residuals, -limit, limit), 0.0)
-    planes = (seen.astype(np.float64), clipped, clipped * clipped)
-    early, late = (np.array([slots.sums(part, plane) for plane in planes]) for part in (0, 1))
+    squares = clipped * clipped
+    early, late = (
+        np.array([slots.counts(part, seen), slots.sums(part, clipped), slots.sums(part, squares)]) for part in (0, 1)
+    )
     before, before_late = (early + late)[2].sum(axis=1), late[2].sum(axis=1)
     best, choice = np.full(S, _GAIN), np.full(S, -1)
     noise: list[Float] = []

@@ -18,8 +18,8 @@ Index = NDArray[np.int64]
 
 _NORMAL: Final = 1.4826
 """Standard deviations per median absolute deviation of normal noise."""
-_SAMPLE: Final = 900
-"""Points that a median absolute deviation is taken of: 4 % accurate, which a cut at 4 of them does not feel."""
+_SAMPLE: Final = 600
+"""Points that a median absolute deviation is taken of: 5 % accurate, which a cut at 4 of them does not feel."""
 _LEAST_SCALE: Final = 1e-6
 """Least robust scale, as a share of the range of the values."""
 _MOST: Final = 0.15
