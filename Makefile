@@ -14,7 +14,7 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help install test pytest lint format bench elasticsearch demo test-accuracy accuracy clean server node
+.PHONY: help install test pytest lint format parity bench bench-peers elasticsearch demo test-accuracy accuracy clean server node
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,8 +60,15 @@ format: install  ## what ruff can repair
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install server  ## the benchmarks; they print tables
-	$(BIN)/pytest tests/bench -s
+parity: install  ## the batch engine against Stan on a corpus of 112 fits (make test runs 42 of them); takes minutes
+	FOREWARN_PARITY_SERIES=6 $(BIN)/pytest tests/parity -s
+
+bench: install server  ## the benchmarks; they print tables (with other libraries beside Prophet after make bench-peers)
+	FOREWARN_BENCH_PEERS=.cache/peers/bin/python $(BIN)/pytest tests/bench -s
+
+bench-peers:  ## an environment of its own for the libraries that make bench compares with
+	test -x .cache/peers/bin/python || $(PYTHON) -m venv .cache/peers
+	.cache/peers/bin/python -m pip install -q augurs statsforecast
 
 elasticsearch: install server  ## a real Elasticsearch on port 9200 (or the next free one) until Ctrl-C
 	$(BIN)/python -m tests.elasticsearch_server
