@@ -19,12 +19,13 @@ MOST_METRICS: Final = 40
 _LONGEST: Final = 2_000
 _TROUBLE: Final = re.compile(
     r"fail|error|exce(?:pt|ed)|refus|reject|denied|time[d -]{0,2}out|exhaust|\bfull\b|\bkill|crash|fatal|panic|abort|unable"
-    r"|cannot|can't|could not|n[o']t (?:found|available|allowed|enough|set)|no such|\bno space|invalid|expired|\blost\b|too many"
-    r"|out of|deadlock|\bdead\b|broken|reset|unreach|unavail|insufficient|missing|corrupt|stuck|back-?off|\boom|throttl|unhealthy",
+    r"|cannot|can't|could not|n[o']t (?:found|available|allowed|enough|set)|no such|\bno space|invalid|expired|\blost\b"
+    r"|too many|out of|deadlock|\bdead\b|broken|reset|unreach|unavail|insufficient|missing|corrupt|stuck|back-?off|\boom"
+    r"|throttl|unhealthy",
     re.IGNORECASE,
 )
 _CALM: Final = 0.5
-"""A line below warn (or without a level) that has no word of trouble in it speaks of the topic of a card, not of its trouble."""
+"""For a line below warn, or without a level, that has no word of trouble: it is about the topic of a card, not its trouble."""
 _LEVEL_WEIGHT: Final[Mapping[str, float]] = {
     "critical": 1.0, "error": 1.0, "warn": 0.9, "": 0.8, "notice": 0.5, "info": 0.5, "debug": 0.4, "trace": 0.4,
 }  # fmt: skip

@@ -1,8 +1,8 @@
 """Whether a regular expression may be run over hostile text: no expression that can take more than a bounded effort.
 
-Owns `weakness` and `needles`. Python's engine backtracks, so `(a+)+` over 30 letters takes minutes, and two `.*` over a line of 2,000
-characters millions of steps. What is counted here is the number of ways in which an expression can be tried at one place
-of a line; a card's signature must stay below MOST_WAYS of them. Reads the tree of the standard library's own parser.
+Owns `weakness` and `needles`. Python's engine backtracks, so `(a+)+` over 30 letters takes minutes, and two `.*` over a line
+of 2,000 characters millions of steps. What is counted here is the number of ways in which an expression can be tried at one
+place of a line; a signature must stay below MOST_WAYS of them. Reads the tree of the standard library's own parser.
 """
 
 import importlib
@@ -116,7 +116,7 @@ def _repeat(value: tuple[int, int, Any], follows: _Item | None, *, last: bool) -
     inner = _ways(body)
     if inner == 1.0:
         return max(1.0, high - low + 1.0)
-    return float(min(1e300, inner ** min(high, 100)))
+    return float(min(inner, 1e6) ** min(high, 50))
 
 
 def _excludes(item: _Item, follows: _Item) -> bool:
