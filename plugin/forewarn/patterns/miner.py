@@ -30,13 +30,13 @@ class PatternMiner:
         """
         tally = Tally(stream, grid)
         for lines in _batches(pages):
-            messages = [line.message for line in lines]
+            messages = [line.message[:CUT] for line in lines]
             tally.add([line.time for line in lines], self._words(lines, messages), messages)
         redaction = redaction_of(stream.redact)
         return Mined(tally.counts(detector), tally.patterns(redaction), tuple(tally.warnings()))
 
     def _words(self, lines: Sequence[LogLine], messages: Sequence[str]) -> list[Words]:
-        texts = [message[:CUT] for message in messages]
+        texts = list(messages)
         levels = [_level(line.level) for line in lines]
         for place in _special(texts):
             texts[place], named = reduced(texts[place])

@@ -40,7 +40,7 @@ _HINT: Final = re.compile(
     r"|\d[ -]?\d{3}"
 )
 """Cheap to look for, and part of everything that the expressions above match."""
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CONTROL: Final = re.compile(r"(?:\x1b\[[0-9;]{0,20}[A-Za-z]|[\x00-\x1f\x7f-\x9f\u2028\u2029])+")
 
 
 class Redaction:
@@ -59,7 +59,7 @@ class Redaction:
         return text
 
     def example(self, message: str) -> str:
-        """One line of at most 500 characters: redacted, line ends shown as a sign, other control characters gone."""
+        """One line of at most 500 characters: redacted, line ends shown as a sign, colours and other control characters gone."""
         text = self(message)
         line = _CONTROL.sub(" ", text.replace("\r", "").strip().replace("\n", " \u23ce "))
         line = line.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
