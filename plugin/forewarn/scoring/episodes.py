@@ -6,8 +6,9 @@ and forecasts, and keeps all that it needs to know in the open anomaly.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from math import isnan
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -25,8 +26,7 @@ LONGEST: Final = 7 * DAY
 """An episode that lasts longer is the new normal; one without data for so long is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Point:
+class _Point(NamedTuple):
     """One bucket of one series that has data."""
 
     start: int
@@ -36,7 +36,7 @@ class _Point:
     upper: float
     score: float
     direction: int
-    evidence: str
+    reason: str
 
     @property
     def residual(self) -> float:
@@ -82,40 +82,41 @@ class Episodes:
         changes: list[Change],
     ) -> Anomaly | None:
         actual, forecast, scores = block
-        alarm = scores.score[row] >= 1.0
-        starts = actual.grid.times()
-        column, B = 0, actual.grid.size
-        while column < B:
+        columns = (actual.values, forecast.expected, scores.lower, scores.upper, scores.score, scores.direction, scores.reason)
+        points = list(zip(*(column[row].tolist() for column in columns), strict=True))
+        alarms = np.flatnonzero(scores.score[row] >= 1.0).tolist()
+        quiet = 0 if anomaly is None else _quiet_so_far(anomaly)
+        place = 0
+        while place < len(points):
             if anomaly is None:  # nothing can happen before the next alarm
-                ahead = np.flatnonzero(alarm[column:])
-                if not ahead.size:
+                place = next((alarm for alarm in alarms if alarm >= place), len(points))
+                if place == len(points):
                     return None
-                column += int(ahead[0])
-            due = int(starts[column]) + self._step + delay
-            value = float(actual.values[row, column])
-            score = float(scores.score[row, column])
-            known = np.isfinite(value) and np.isfinite(score)
-            point = _Point(
-                start=int(starts[column]),
-                actual=value,
-                expected=float(forecast.expected[row, column]),
-                lower=float(scores.lower[row, column]),
-                upper=float(scores.upper[row, column]),
-                score=score,
-                direction=int(scores.direction[row, column]),
-                evidence=scores.reasons[int(scores.reason[row, column])],
-            )
+            end = actual.grid.start + (place + 1) * self._step
+            value, expected, lower, upper, score, direction, reason = points[place]
+            text = scores.reasons[reason] if scores.reasons else ""
+            point = _Point(end - self._step, value, expected, lower, upper, score, direction, text)
+            before = anomaly
             if anomaly is None:
-                anomaly = self._opening(key, point)
-                changes.append((due, anomaly))
+                anomaly, quiet = self._opening(key, point), 0
+            elif end - anomaly.start > LONGEST:
+                anomaly = _closed(anomaly, quiet)
+            elif isnan(value) or isnan(score):
+                pass  # missing data: nothing is known, nothing ends
+            elif not _is_quiet(anomaly, point):
+                anomaly, quiet = self._going_on(anomaly, point, end), 0
             else:
-                anomaly, changed = self._next(anomaly, point, known=bool(known))
-                if changed:
-                    changes.append((due, anomaly))
-                if anomaly.state == "closed":
-                    anomaly = None
-            column += 1
-        return anomaly
+                quiet += 1
+                if quiet >= self._quiet:
+                    anomaly = _closed(anomaly, quiet)
+            if anomaly is not before:
+                changes.append((end + delay, anomaly))
+            if anomaly.state == "closed":
+                anomaly = None
+            place += 1
+        if anomaly is None or quiet == _quiet_so_far(anomaly):
+            return anomaly
+        return replace(anomaly, explanation={**anomaly.explanation, "state": {"quiet": quiet}})
 
     def _opening(self, key: SeriesKey, point: _Point) -> Anomaly:
         draft = Anomaly(
@@ -134,35 +135,13 @@ class Episodes:
             lower=point.lower,
             upper=point.upper,
         )
-        return replace(draft, explanation=explain(draft, point.evidence, 1, {"quiet": 0}))
-
-    def _next(self, anomaly: Anomaly, point: _Point, *, known: bool) -> tuple[Anomaly, bool]:
-        """The episode after one more bucket, and whether that is a change."""
-        end = point.start + self._step
-        if end - anomaly.start > LONGEST:
-            return self._closing(anomaly), True
-        if not known:  # missing data: nothing is known, nothing ends
-            return anomaly, False
-        if not self._is_quiet(anomaly, point):
-            return self._going_on(anomaly, point, end), True
-        quiet = int(anomaly.explanation["state"]["quiet"]) + 1
-        if quiet >= self._quiet:
-            return self._closing(anomaly), True
-        return replace(anomaly, explanation={**anomaly.explanation, "state": {"quiet": quiet}}), False
-
-    @staticmethod
-    def _is_quiet(anomaly: Anomaly, point: _Point) -> bool:
-        """Back at least halfway from the peak, or back in the band, or on the other side of the expectation."""
-        if point.score >= 1.0:
-            return False
-        away = point.residual if anomaly.direction == "above" else -point.residual
-        return away <= 0.5 * abs(anomaly.actual - anomaly.expected) or point.lower <= point.actual <= point.upper
+        return replace(draft, explanation=explain(draft, point.reason, 1, {"quiet": 0}))
 
     def _going_on(self, anomaly: Anomaly, point: _Point, end: int) -> Anomaly:
         higher = point.score > anomaly.score
         score = max(anomaly.score, point.score)
         buckets = int(anomaly.explanation["anomalous_buckets"]) + 1
-        evidence = point.evidence if higher else str(anomaly.explanation["evidence"])
+        reason = point.reason if higher else str(anomaly.explanation["reason"])
         after = replace(
             anomaly,
             revision=anomaly.revision + 1,
@@ -180,11 +159,21 @@ class Episodes:
                 lower=point.lower,
                 upper=point.upper,
             )
-        return replace(after, explanation=explain(after, evidence, buckets, {"quiet": 0}))
+        return replace(after, explanation=explain(after, reason, buckets, {"quiet": 0}))
 
-    @staticmethod
-    def _closing(anomaly: Anomaly) -> Anomaly:
-        state: dict[str, Any] = {"quiet": int(anomaly.explanation["state"]["quiet"])}
-        return replace(
-            anomaly, state="closed", revision=anomaly.revision + 1, explanation={**anomaly.explanation, "state": state}
-        )
+
+def _quiet_so_far(anomaly: Anomaly) -> int:
+    return int(anomaly.explanation["state"]["quiet"])
+
+
+def _is_quiet(anomaly: Anomaly, point: _Point) -> bool:
+    """Back at least halfway from the peak, or back in the band, or on the other side of the expectation."""
+    if point.score >= 1.0:
+        return False
+    away = point.residual if anomaly.direction == "above" else -point.residual
+    return away <= 0.5 * abs(anomaly.actual - anomaly.expected) or point.lower <= point.actual <= point.upper
+
+
+def _closed(anomaly: Anomaly, quiet: int) -> Anomaly:
+    explanation = {**anomaly.explanation, "state": {"quiet": quiet}}
+    return replace(anomaly, state="closed", revision=anomaly.revision + 1, explanation=explanation)

@@ -163,7 +163,7 @@ def _end_block(after: Arrays, rhythm: Rhythm, edge: int) -> None:
     with np.errstate(divide="ignore"):
         after["floor"] = _FLOOR + np.log(_spread(means, variances))
     share = np.minimum(1.0, n / rhythm.kept_in_block)
-    after["coverage"] = np.where(np.isnan(after["origin"]), 1.0, 0.75 * after["coverage"] + 0.25 * share)
+    after["coverage"] = np.where(np.isnan(means).all(axis=1), 1.0, 0.75 * after["coverage"] + 0.25 * share)
     after["moments"] = np.zeros_like(after["moments"])
 
     if edge % rhythm.cycle == 0:

@@ -25,8 +25,8 @@ def severity(score: float, length: int, step: int) -> float:
     return round(100.0 * (1.0 - (1.0 - 0.8 * depth) * (1.0 - 0.45 * duration)), 2)
 
 
-def explain(anomaly: Anomaly, evidence: str, buckets: int, fold: dict[str, Any]) -> dict[str, Any]:
-    """The explanation of an episode: expected range at its peak, how unusual, which evidence decided, since when.
+def explain(anomaly: Anomaly, reason: str, buckets: int, fold: dict[str, Any]) -> dict[str, Any]:
+    """The explanation of an episode: expected range at its peak, how unusual, which reason decided, since when.
 
     `state` is the fold's own and not meant for people.
     """
@@ -36,7 +36,7 @@ def explain(anomaly: Anomaly, evidence: str, buckets: int, fold: dict[str, Any])
         "expected_range": [_plain(anomaly.lower), _plain(anomaly.upper)],
         "deviation": _plain(anomaly.actual - anomaly.expected),
         "times_normal": round(anomaly.score, 3),
-        "evidence": evidence,
+        "reason": reason,
         "since": anomaly.start,
         "anomalous_buckets": buckets,
         "state": fold,
