@@ -154,7 +154,10 @@ def build(config: Config, *, origin: int | None = None, processes: int | None = 
     """The parts of the configuration; `more` goes to `Parts` as it is. Raises StoreUnavailable."""
     from forewarn.history.stored import StoreHistory
     from forewarn.incidents.correlation import Correlation
+    from forewarn.knowledge.loading import load_cards
+    from forewarn.knowledge.matching import CardAdvisor
 
+    advisor = CardAdvisor(load_cards([config.knowledge] if config.knowledge else []))
     store = build_store(config.store, config.elasticsearch)
     sources, forecaster, history = Sources(config.elasticsearch), build_forecaster(processes), StoreHistory(store)
     rooms = {one.name: build_rooms(one, sources.of(one), history, forecaster) for one in config.detectors}
@@ -167,6 +170,7 @@ def build(config: Config, *, origin: int | None = None, processes: int | None = 
         rooms,
         store,
         Correlation(config.incidents, detectors),
+        advisor,
         notifiers=tuple(build_notifier(target) for target in config.notify),
         origin=origin,
         retention=config.store.retention,
