@@ -1,5 +1,5 @@
-"""The demo as plain steps: a simulated shop laid out in a folder, its true faults against what was found, and the questions
-that Grafana would ask.
+"""The demo as plain steps: the simulated shop laid out in a folder, its true faults against the incidents that were found, and
+the questions that Grafana would ask.
 
 Owns: Layout, lay_out, Verdict, judge, and the requests for annotations in both dialects. Must not run ticks, serve, print or
 read a clock: `cli/demonstration.py` does.
@@ -11,64 +11,115 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from forewarn.anomaly import Anomaly
 from forewarn.detector import DAY, MINUTE
-from forewarn.series import SeriesKey
-from forewarn.simulation.series import Fault, configuration, simulate
+from forewarn.incident import Incident
+from forewarn.simulation.faults import Fault
+from forewarn.simulation.shop import STEP, Shop, shop
 
-STEP: Final = 5 * MINUTE
-REPLAYED: Final = 3 * DAY
-"""The faults lie in these last days; what comes before is what detectors learn from."""
-DATA: Final = "shop.ndjson"
+LEARNT: Final = 4 * DAY
+"""How much of the past is scored in blocks before the last day, so that thresholds are learnt; models see five weeks."""
 CONFIG: Final = "forewarn.yml"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """A demo in its folder: where its configuration is, what is replayed, and what is wrong there. Times in UTC ms."""
+    """A demo in its folder: where its configuration is, from where it is scored and replayed, and the truth. UTC ms."""
 
     config: Path
     documents: int
     start: int
+    replayed: int
     end: int
-    faults: tuple[Fault, ...]
+    hold: int
+    shop: Shop
 
 
-def lay_out(folder: Path, seed: int, now: int, listen: str) -> Layout:
-    """Simulates the shop up to the last bucket that is due at `now`, and writes its documents and a configuration."""
-    shop = simulate(seed, now - MINUTE, STEP)
-    documents = shop.write_ndjson(folder / DATA)
+def lay_out(folder: Path, seed: int, end: int, listen: str, hold: int = 15 * MINUTE) -> Layout:
+    """Simulates the shop up to the bucket that ends at or before `end`, and writes its documents and a configuration."""
+    made = shop(seed, end)
+    paths = made.write_ndjson(folder)
+    documents = sum(path.read_bytes().count(b"\n") for path in paths)
     config = folder / CONFIG
-    config.write_text(configuration(DATA, "sqlite:///forewarn.db", listen), encoding="utf-8")
-    return Layout(config, documents, shop.grid.end - REPLAYED, shop.grid.end, shop.faults)
+    config.write_text(made.configuration("sqlite:///forewarn.db", folder=folder, listen=listen), encoding="utf-8")
+    return Layout(config, documents, made.replayed_from - LEARNT, made.replayed_from, made.grid.end, hold, made)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """One fault and the first anomaly of its series that overlaps it; `delay` is how long after the fault began it was
-    known, in ms. None: not found.
-    """
+    """One fault and the incidents that found it, the first of them first; `delay` in ms after the onset of its cause."""
 
     fault: Fault
-    anomaly: Anomaly | None
-    delay: int | None
+    incidents: tuple[Incident, ...]
+
+    @property
+    def found(self) -> Incident | None:
+        """The first incident that found it."""
+        return self.incidents[0] if self.incidents else None
+
+    @property
+    def delay(self) -> int | None:
+        """From the onset of the cause to the opening, in nominal time."""
+        return self.found.opened - self.fault.onset if self.found else None
+
+    @property
+    def cause_right(self) -> bool:
+        """Whether the most probable cause is the true service."""
+        causes = self.found.causes if self.found else ()
+        return bool(causes) and ("service.name", self.fault.service) in causes[0].entity
+
+    @property
+    def resolution_right(self) -> bool:
+        """Whether the first recommendation is the right one."""
+        recommendations = self.found.recommendations if self.found else ()
+        return bool(recommendations) and recommendations[0].card == self.fault.card
+
+    def document(self) -> dict[str, Any]:
+        """As JSON; times in UTC ms, the delay in seconds."""
+        fault, found = self.fault, self.found
+        return {
+            "kind": fault.kind,
+            "service": fault.service,
+            "card": fault.card,
+            "onset": fault.onset,
+            "start": fault.start,
+            "end": fault.end,
+            "found": found is not None,
+            "delay": None if self.delay is None else self.delay / 1000,
+            "cause_right": self.cause_right,
+            "resolution_right": self.resolution_right,
+            "cause": found.causes[0].entity[0][1] if found and found.causes else None,
+            "resolution": found.recommendations[0].card if found and found.recommendations else None,
+            "incidents": [incident.id for incident in self.incidents],
+        }
 
 
-def judge(faults: Sequence[Fault], anomalies: Sequence[Anomaly], lag: int) -> tuple[list[Verdict], list[Anomaly]]:
-    """A verdict on every fault, in order of time, and the anomalies that overlap no fault of their series: false alarms.
+def judge(faults: Sequence[Fault], incidents: Sequence[Incident], hold: int) -> tuple[list[Verdict], list[Incident]]:
+    """A verdict on every fault, in order of time, and the incidents that overlap no fault: the unexplained ones.
 
-    An anomaly is known `lag` ms after its first bucket began: the length of a bucket and the query delay.
+    An incident found a fault if it opened, in nominal time, between the onset of its cause and its end + 2 buckets, and
+    has the true service among its entities; it counts for one fault, the first. It is unexplained if it overlaps no
+    fault's onset to end + hold.
     """
     verdicts: list[Verdict] = []
-    true: set[str] = set()
-    for fault in sorted(faults, key=lambda fault: (fault.start, fault.end)):
-        key = SeriesKey(fault.metric, (("service.name", fault.service),))
-        hits = [one for one in anomalies if one.key == key and one.start < fault.end and one.end > fault.start]
-        true.update(one.id for one in hits)
-        first = min(hits, key=lambda one: one.start, default=None)
-        delay = None if first is None else max(first.start, fault.start) + lag - fault.start
-        verdicts.append(Verdict(fault, first, delay))
-    return verdicts, [one for one in anomalies if one.id not in true]
+    counted: set[str] = set()
+    ordered = sorted(incidents, key=lambda one: (one.opened, one.id))
+    for fault in sorted(faults, key=lambda fault: fault.onset):
+        hits = [
+            one
+            for one in ordered
+            if one.id not in counted
+            and fault.onset <= one.opened <= fault.end + 2 * STEP
+            and ("service.name", fault.service) in one.entities
+        ]
+        counted.update(one.id for one in hits)
+        verdicts.append(Verdict(fault, tuple(hits)))
+    windows = [(fault.onset, fault.end + hold) for fault in faults]
+    unexplained = [
+        one
+        for one in ordered
+        if not any(one.start < end and (one.state == "open" or one.end > start) for start, end in windows)
+    ]
+    return verdicts, unexplained
 
 
 def simpod_question(start: int, end: int) -> tuple[str, str]:

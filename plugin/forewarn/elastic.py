@@ -6,14 +6,14 @@ Owns: `connect`, `server_version`, `source_errors`, `store_errors`. It knows no 
 
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Final
 
 from elastic_transport import SerializationError, TlsError, TransportError
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
-from elasticsearch.helpers import BulkIndexError, ScanError
+from elasticsearch.helpers import BulkIndexError, ScanError, bulk
 
 from forewarn.connection import ElasticSettings
 from forewarn.errors import (
@@ -205,3 +205,12 @@ def _short(error: Exception) -> str:
     """The first line of a vendor's message: the others repeat it once for each attempt."""
     message = str(getattr(error, "message", "") or error)
     return (message.splitlines() or [type(error).__name__])[0][:_MAX_WHY]
+
+
+def index_all(client: Elasticsearch, templates: Mapping[str, Mapping[str, Any]], actions: Iterable[Mapping[str, Any]]) -> int:
+    """Puts index templates and then all documents, as a shipper would; returns how many. Raises StoreError for any failure."""
+    with store_errors():
+        for name, body in templates.items():
+            client.indices.put_index_template(name=name, **body)
+        indexed, _ = bulk(client, actions, chunk_size=2000, request_timeout=120, refresh=True)
+    return indexed

@@ -21,14 +21,18 @@ def check(config_path: str, as_json: bool) -> None:
             {"detector": detector.name, "setting": problem.setting, "why": problem.why}
             for detector in config.detectors
             for problem in sources.of(detector).check(detector)
+        ] + [
+            {"detector": log.detector.name, "setting": problem.setting, "why": problem.why}
+            for log in config.logs
+            for problem in sources.mined(log.stream).check(log.detector)
         ]
     finally:
         sources.close()
     if as_json:
-        answer({"detectors": len(config.detectors), "problems": found})
+        answer({"detectors": len(config.detectors) + len(config.logs), "problems": found})
     else:
         for one in found:
             out.print(f"{one['detector']}: {one['setting']}: {one['why']}", markup=False, highlight=False, soft_wrap=True)
-        out.print(f"{len(config.detectors)} detectors, {len(found)} problems")
+        out.print(f"{len(config.detectors) + len(config.logs)} detectors, {len(found)} problems")
     if found:
         sys.exit(1)

@@ -112,8 +112,11 @@ class Replay:
                 entry[name] += getattr(report, name)
 
 
-def replay(runner: Runner, start: int, end: int, label: str = "replay") -> Replay:
-    """Runs every tick that was owed in [start, end]; TickRefused for a store that stands before `start`."""
+def replay(runner: Runner, start: int, end: int, label: str = "replay", told: Callable[[Memory], None] | None = None) -> Replay:
+    """Runs every tick that was owed in [start, end]; TickRefused for a store that stands before `start`.
+
+    `told` is called after every tick.
+    """
     loaded = runner.parts.store.committed()
     if loaded is not None and loaded < start:
         raise TickRefused(
@@ -123,20 +126,19 @@ def replay(runner: Runner, start: int, end: int, label: str = "replay") -> Repla
     done = Replay(start, end)
     with progress() as bar:
         task = bar.add_task(label, total=max(1, (end - start) // 1000))
-        runner.ticked = _both(done.count, lambda memory: bar.update(task, completed=(memory.head.now - start) // 1000))
+
+        def ticked(memory: Memory) -> None:
+            done.count(memory)
+            bar.update(task, completed=(memory.head.now - start) // 1000)
+            if told is not None:
+                told(memory)
+
+        runner.ticked = ticked
         done.ticks = runner.catch_up(until=end)
     runner.parts.store.refresh()
     done.anomalies = runner.parts.store.anomalies(start, end, limit=MOST_ANOMALIES)
     done.failing = dict(runner.memory.head.failing) if runner.memory else {}
     return done
-
-
-def _both(one: Callable[[Memory], None], other: Callable[[Memory], None]) -> Callable[[Memory], None]:
-    def ticked(memory: Memory) -> None:
-        one(memory)
-        other(memory)
-
-    return ticked
 
 
 def report_replay(done: Replay, as_json: bool) -> None:
