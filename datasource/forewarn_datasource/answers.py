@@ -174,6 +174,13 @@ class Answers:
         more = len(wanted) > most or len(found) == MOST_ANOMALIES
         return sorted(worst, key=lambda anomaly: (anomaly.start, anomaly.id)), more
 
+    def refuse_stale(self, end: int, edge: int, slowest: int) -> None:
+        """Raises StoreUnavailable if the last tick, at `edge`, lies too far before `end` for a state to be known."""
+        if end - edge > max(self.settings.stale_after, 3 * slowest):
+            raise StoreUnavailable(
+                f"the last tick was {duration_text(end - edge)} before the end of the range: no state is known"
+            )
+
     def alert_states(self, chosen: Selection, window: Window | None, by: str) -> list[tuple[SeriesRecord, float]]:
         """One value for every monitored series of the selection: 1.0 while an anomaly is open, else 0.0; or, `by` score,
         the last score since the window began, or since an hour (NaN if there is none).
@@ -184,12 +191,9 @@ class Answers:
         if not records:
             return []
         edge, slowest = self.edge(), max(record.step for record in records)
-        behind = max(self.settings.stale_after, 3 * slowest)
         start, end = (window.start, window.end) if window else (edge - LATE, edge + slowest)
-        if end - edge > behind and window:
-            raise StoreUnavailable(
-                f"the last tick was {duration_text(end - edge)} before the end of the range: no state is known"
-            )
+        if window:
+            self.refuse_stale(end, edge, slowest)
         ids = [record.key.id for record in records] if self.catalogue.narrowed(chosen) else None
         if by == "score":
             latest = {key: score for key, _, score in self.reader.latest(ids, min(start, edge - LATE - 2 * slowest))}

@@ -17,6 +17,7 @@ from forewarn_datasource.auth import protect
 from forewarn_datasource.dialects import infinity, legacy, simpod
 from forewarn_datasource.errors import answer_errors
 from forewarn_datasource.health import HEALTHY, READY, blueprint, count_requests
+from forewarn_datasource.pages import routes as pages
 from forewarn_datasource.settings import DatasourceSettings
 from forewarn_datasource.wire import reply
 
@@ -64,12 +65,19 @@ def create_app(
     app.register_blueprint(simpod.blueprint(answers))
     app.register_blueprint(legacy.blueprint(answers))
     app.register_blueprint(infinity.blueprint(answers))
+    app.register_blueprint(pages.blueprint(answers))
 
     @app.get("/")
     def index() -> Response:
         base = settings.public_url.rstrip("/")
         return reply(
-            {"name": "forewarn", "simpod": f"{base}/grafana", "infinity": f"{base}/infinity", "health": f"{base}{HEALTHY}"}
+            {
+                "name": "forewarn",
+                "incidents": f"{base}/incidents",
+                "simpod": f"{base}/grafana",
+                "infinity": f"{base}/infinity",
+                "health": f"{base}{HEALTHY}",
+            }
         )
 
     return app

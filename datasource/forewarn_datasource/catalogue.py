@@ -66,6 +66,10 @@ class Catalogue:
             records = [record for record in records if record.key.detector in chosen.detectors]
         return tuple(record for record in records if all(f.accepts(value_of(record.key, f.key)) for f in chosen.filters))
 
+    def known(self, series_id: str) -> SeriesRecord | None:
+        """One series by its id, None if the store has none."""
+        return self.listing().by_id.get(series_id) or self._reader.find(series_id)
+
     def narrowed(self, chosen: Selection) -> bool:
         """Whether the selection leaves out any series; if not, the store can be asked without their ids."""
         named = chosen.series is not None and not EVERYTHING & set(chosen.series)
