@@ -24,7 +24,7 @@ TECHNOLOGY: Final = 0.35
 _SOME_LIKENESS: Final = 0.02
 THRESHOLD: Final = 0.45
 """The score that at most 1 % of ordinary lines (starts, stops, requests, jobs that went well) exceed; measured in the tests."""
-_FURTHER_CLUES: Final = 0.35
+_FURTHER_CLUES: Final = 0.25
 """Each further clue for a card counts so much of the one before: ten echoes do not outweigh one good clue."""
 _RELATIVE: Final = 0.5
 """A further card is named only if it scores this share of the best."""
