@@ -52,6 +52,7 @@ class CardAdvisor:
         self._signatures = [
             [(needles(text), re.compile(text, re.IGNORECASE)) for text in card.signatures] for card in self.cards
         ]
+        self._needles = sorted({one for patterns in self._signatures for texts, _ in patterns for one in texts})
         self._likeness = Similarity([_text_of(card) for card in self.cards])
         self._metrics = [[_wanted(metric) for metric in card.metrics] for card in self.cards]
         self._tags = [frozenset(tag.lower() for tag in card.applies_to) for card in self.cards]
@@ -88,17 +89,8 @@ class CardAdvisor:
     def _match_text(self, text: str) -> tuple[Float, tuple[str, ...]]:
         """The score of each card for a text, and the signature of each that matched, "" for none."""
         lower = text.lower()
-        hits = tuple(
-            next(
-                (
-                    pattern.pattern
-                    for texts, pattern in patterns
-                    if (not texts or any(one in lower for one in texts)) and pattern.search(text)
-                ),
-                "",
-            )
-            for patterns in self._signatures
-        )
+        held = {needle for needle in self._needles if needle in lower}
+        hits = tuple(_first_match(patterns, text, held) for patterns in self._signatures)
         return self._likeness.scores(_gist(text)) + SIGNATURE * np.array([bool(hit) for hit in hits]), hits
 
     def _technology(self, tags: frozenset[str], scores: Float) -> Float:
@@ -157,6 +149,14 @@ class CardAdvisor:
         card = self.cards[number]
         why = tuple(dict.fromkeys(text for clue in clues for text in clue.why))[:_MOST_WHY]
         return Recommendation(card.id, card.title, score, why, card.meaning, card.impact, card.checks, card.fixes, card.links)
+
+
+def _first_match(patterns: Sequence[tuple[tuple[str, ...], re.Pattern[str]]], text: str, held: set[str]) -> str:
+    """The first signature that matches, "" for none; one whose needles the text does not hold cannot match."""
+    for texts, pattern in patterns:
+        if (not texts or not held.isdisjoint(texts)) and pattern.search(text):
+            return pattern.pattern
+    return ""
 
 
 def _text_of(card: Card) -> str:
