@@ -1,16 +1,21 @@
-"""How an anomaly reads: its title, text and tags, for people in front of a dashboard.
+"""How an anomaly and an incident read: title, text and tags, for people in front of a dashboard.
 
-Owns: Annotation, annotation_of. Titles and texts are HTML for Grafana (through DOMPurify there), so everything that came from
-documents is escaped here. Pure.
+Owns: Annotation, annotation_of, incident_annotation. Titles and texts are HTML for Grafana (through DOMPurify there), so
+everything that came from documents is escaped here. Pure.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Final
 
 from forewarn.anomaly import Anomaly
+from forewarn.incident import Incident
 from forewarn.results import SeriesRecord
+
+MOST_TEXT: Final = 200
+MOST_TAGS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,8 @@ def reason_of(anomaly: Anomaly) -> str:
     return evidence if isinstance(evidence, str) else ""
 
 
-def annotation_of(anomaly: Anomaly, records: Mapping[str, SeriesRecord]) -> Annotation:
-    """The annotation of an anomaly; `records` by series id give units."""
+def annotation_of(anomaly: Anomaly, records: Mapping[str, SeriesRecord], page: str = "") -> Annotation:
+    """The annotation of an anomaly; `records` by series id give units, `page` is the address of its incident if it has one."""
     record = records.get(anomaly.key.id)
     unit = record.unit if record else ""
     facts = [f"actual {readable(anomaly.actual, unit)}, expected {readable(anomaly.expected, unit)}"]
@@ -68,6 +73,41 @@ def annotation_of(anomaly: Anomaly, records: Mapping[str, SeriesRecord]) -> Anno
         anomaly.start,
         anomaly.end,
         escape(f"{anomaly.key} {headline(anomaly)}"),
-        "<br>".join(escape(fact) for fact in facts),
+        "<br>".join([*(escape(fact) for fact in facts), *_link(page, "incident")]),
         tuple(dict.fromkeys(tag.replace(",", ";") for tag in tags if tag)),
     )
+
+
+def incident_annotation(incident: Incident, page: str = "") -> Annotation:
+    """The annotation of an incident, from its start to its end so far; `page` is the address of its page."""
+    facts = [f"severity {incident.severity:.0f} ({incident.severity_band}), {incident.state}"]
+    if incident.owner:
+        facts.append(f"owner {incident.owner[:MOST_TEXT]}")
+    if cause := cause_text(incident):
+        facts.append(f"probable cause {cause[:MOST_TEXT]} ({incident.causes[0].confidence:.0%})")
+    if incident.recommendations:
+        facts.append(f"recommended: {incident.recommendations[0].title[:MOST_TEXT]}")
+    title = escape(incident.title[:MOST_TEXT])
+    tags = [
+        "incident",
+        incident.severity_band,
+        incident.state,
+        *(value[:MOST_TEXT] for _, value in incident.entities[:MOST_TAGS]),
+    ]
+    return Annotation(
+        incident.id,
+        incident.start,
+        incident.end,
+        f'<a href="{escape(page)}">{title}</a>' if page else title,
+        "<br>".join([*(escape(fact) for fact in facts), *_link(page, "cause, plots and what to do")]),
+        tuple(dict.fromkeys(tag.replace(",", ";") for tag in tags if tag)),
+    )
+
+
+def cause_text(incident: Incident) -> str:
+    """The values of the most probable cause, "" if there is none."""
+    return " / ".join(value for _, value in incident.causes[0].entity) if incident.causes else ""
+
+
+def _link(page: str, text: str) -> list[str]:
+    return [f'<a href="{escape(page)}">{escape(text)}</a>'] if page else []

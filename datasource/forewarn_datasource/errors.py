@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 RETRY_AFTER: Final = "5"
 HINT: Final = (
     "the data source answers /grafana (simPod JSON, SimpleJSON), /infinity/series, scores, anomalies, annotations, "
-    "alert-state, incidents, incident-state and variables (Infinity), /incidents (pages), and /-/healthy, /-/ready and "
-    "/-/metrics"
+    "alert-state, incidents, incident-annotations, incident-state and variables (Infinity), /incidents (pages), and "
+    "/-/healthy, /-/ready and /-/metrics"
 )
 
 

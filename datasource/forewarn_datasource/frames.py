@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from forewarn.anomaly import Anomaly
+from forewarn.incident import Incident
 from forewarn.results import SeriesRecord
-from forewarn_datasource.annotations import Annotation, reason_of
+from forewarn_datasource.annotations import MOST_TAGS, MOST_TEXT, Annotation, cause_text, reason_of
 from forewarn_datasource.answers import Line, times_of
 from forewarn_datasource.thinning import COLUMNS
 
@@ -25,6 +26,12 @@ ANOMALY_COLUMNS: Final = (
     ("severity", "number"), ("score", "number"), ("direction", "string"), ("actual", "number"), ("expected", "number"),
     ("lower", "number"), ("upper", "number"), ("peak", "time"), ("state", "string"), ("reason", "string"),
     ("id", "string"), ("series_id", "string"),
+)  # fmt: skip
+INCIDENT_COLUMNS: Final = (
+    ("time", "time"), ("timeEnd", "time"), ("title", "string"), ("severity_band", "string"), ("severity", "number"),
+    ("state", "string"), ("owner", "string"), ("cause", "string"), ("confidence", "number"), ("recommendation", "string"),
+    ("entities", "string"), ("anomalies", "number"), ("patterns", "number"), ("heads_ups", "number"), ("opened", "time"),
+    ("updated", "time"), ("resolved", "time"), ("url", "string"), ("id", "string"),
 )  # fmt: skip
 SERIES_COLUMNS: Final = (
     ("series", "string"), ("detector", "string"), ("status", "string"), ("engine", "string"), ("unit", "string"),
@@ -57,7 +64,7 @@ def datapoints(line: Line, ref_id: str, target: str, column: str) -> Shape:
     return {"refId": ref_id, "target": target, "title": title, "datapoints": [list(pair) for pair in pairs]}
 
 
-def annotation_frame(annotations: Sequence[Annotation], ref_id: str, *, more: bool = False) -> Shape:
+def annotation_frame(annotations: Sequence[Annotation], ref_id: str, *, more: bool = False, what: str = "anomalies") -> Shape:
     """The one frame that annotations are read from; without labels, which would change the names it is read by."""
     columns: list[tuple[str, str, list[Any]]] = [
         ("time", "time", [a.time for a in annotations]),
@@ -68,19 +75,27 @@ def annotation_frame(annotations: Sequence[Annotation], ref_id: str, *, more: bo
         ("id", "string", [a.id for a in annotations]),
     ]
     fields = [{"name": name, "type": kind, "values": values} for name, kind, values in columns]
-    return {"refId": ref_id, "name": "anomalies", "meta": _capped(len(annotations)) if more else {}, "fields": fields}
+    return {"refId": ref_id, "name": what, "meta": _capped(len(annotations), what) if more else {}, "fields": fields}
 
 
-def _capped(shown: int) -> Shape:
-    text = f"Only the {shown} most severe anomalies of the range are shown."
+def _capped(shown: int, what: str) -> Shape:
+    text = f"Only the {shown} most severe {what} of the range are shown."
     return {"notices": [{"severity": "warning", "text": text}]}
 
 
-def table(columns: Sequence[tuple[str, str]], rows: Iterable[Mapping[str, Any]], ref_id: str, *, more: bool = False) -> Shape:
+def table(
+    columns: Sequence[tuple[str, str]],
+    rows: Iterable[Mapping[str, Any]],
+    ref_id: str,
+    *,
+    more: bool = False,
+    what: str = "anomalies",
+) -> Shape:
     """A table with declared column types: Grafana would guess that the string "404" is a number."""
     cells = [[row[name] for name, _ in columns] for row in rows]
     declared = [{"text": name, "type": kind} for name, kind in columns]
-    return {"refId": ref_id, "type": "table", "columns": declared, "rows": cells, "meta": _capped(len(cells)) if more else {}}
+    meta = _capped(len(cells), what) if more else {}
+    return {"refId": ref_id, "type": "table", "columns": declared, "rows": cells, "meta": meta}
 
 
 def anomaly_row(anomaly: Anomaly) -> Shape:
@@ -103,6 +118,32 @@ def anomaly_row(anomaly: Anomaly) -> Shape:
         "reason": reason_of(anomaly),
         "id": anomaly.id,
         "series_id": anomaly.key.id,
+    }
+
+
+def incident_row(incident: Incident, page: str) -> Shape:
+    """The columns of INCIDENT_COLUMNS, flat; `page` is the address of its page, texts are cut."""
+    first = incident.causes[0] if incident.causes else None
+    return {
+        "time": incident.start,
+        "timeEnd": incident.end,
+        "title": incident.title[:MOST_TEXT],
+        "severity_band": incident.severity_band,
+        "severity": incident.severity,
+        "state": incident.state,
+        "owner": incident.owner[:MOST_TEXT],
+        "cause": cause_text(incident)[:MOST_TEXT],
+        "confidence": first.confidence if first else None,
+        "recommendation": incident.recommendations[0].title[:MOST_TEXT] if incident.recommendations else "",
+        "entities": ", ".join(value[:MOST_TEXT] for _, value in incident.entities[:MOST_TAGS]),
+        "anomalies": len(incident.anomalies),
+        "patterns": len(incident.pattern_changes),
+        "heads_ups": len(incident.heads_ups),
+        "opened": incident.opened,
+        "updated": incident.updated,
+        "resolved": incident.resolved,
+        "url": page,
+        "id": incident.id,
     }
 
 

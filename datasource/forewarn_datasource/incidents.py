@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 from forewarn.anomaly import SEVERITY_BANDS
 from forewarn.detector import DAY
@@ -88,13 +89,17 @@ def open_counts(answers: Answers, window: Window | None, by: str) -> list[tuple[
     return [(owner, counted[owner]) for owner in sorted(owners)]
 
 
-def holders(answers: Answers, window: Window) -> dict[str, str]:
-    """The id of the incident that holds each anomaly, for those that overlap the window; one read of the store."""
+def anomaly_pages(answers: Answers, window: Window) -> dict[str, str]:
+    """By the id of an anomaly, the address of the page of the incident that holds it, for what overlaps the window; one read
+    of the store, and none while no page has an address.
+    """
+    if not answers.settings.public_url:
+        return {}
     found = answers.reader.incidents(window.start, window.end, limit=answers.settings.max_annotations)
-    return {anomaly: incident.id for incident in found for anomaly in incident.anomalies}
+    return {anomaly: page_url(answers, incident.id) for incident in found for anomaly in incident.anomalies}
 
 
 def page_url(answers: Answers, incident_id: str) -> str:
     """The address of an incident's page, "" while nobody said where people reach the datasource."""
     base = answers.settings.public_url.rstrip("/")
-    return f"{base}/incidents/{incident_id}" if base else ""
+    return f"{base}/incidents/{quote(incident_id, safe='')}" if base else ""

@@ -8,6 +8,7 @@ from flask import Flask
 from forewarn.anomaly import Anomaly, Scores
 from forewarn.detector import DAY, HOUR, MINUTE
 from forewarn.forecast import Calibration, Forecast, Model
+from forewarn.incident import Cause, Evidence, Fix, Incident, Recommendation
 from forewarn.ports import Store
 from forewarn.results import Publication, ScoreBlock, SeriesRecord, anomaly_id
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
@@ -79,3 +80,22 @@ def fill(store: Store) -> None:
 
 def application(store: Store, settings: DatasourceSettings = SETTINGS, clock: Callable[[], int] = lambda: NOW) -> Flask:
     return create_app(store, settings, clock=clock, predict=predict)
+
+
+def fill_with_incidents(store: Store) -> None:
+    """Publishes the shop with an open incident that holds its worst anomaly, a resolved one, and one that was merged away."""
+    fill(store)
+    _, worst = _anomaly(WEB_1, 2, 92.0, state="open")
+    peak = MORNING + 2 * STEP
+    fix = Recommendation("pool", "Pool <exhausted>", 2.0, ("signature",), "m", "i", ("check",), (Fix("restart"),), ())
+    opened = Incident(
+        "a1b2c3", "open", 3, peak + STEP, NOW, peak, peak + STEP, 92.0, "web-1: <b>errors</b> above normal, 51", "team-web",
+        (("host", "web-1"), ("host", "a, b")), (Cause((("host", "web-1"),), 0.75, (Evidence("order", "", peak, "first"),)),),
+        (fix,), {worst.id: worst},
+    )  # fmt: skip
+    over = Incident("d4e5f6", "resolved", 2, MORNING, MORNING + STEP, MORNING, MORNING + STEP, 30.0, "disk", "", (),
+                    resolved=MORNING + STEP)  # fmt: skip
+    merged = Incident("0a0b0c", "resolved", 2, MORNING, MORNING + STEP, MORNING, MORNING + STEP, 99.0, "gone", "", (),
+                      merged_into="a1b2c3", resolved=MORNING + STEP)  # fmt: skip
+    store.publish(Publication(incidents=tuple((NOW, incident) for incident in (opened, over, merged))))
+    store.refresh()

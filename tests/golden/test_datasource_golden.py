@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.golden.datasource_shop import application, fill
+from tests.golden.datasource_shop import application, fill, fill_with_incidents
 from tests.golden.grafana_rules import Frame, annotation_events, infinity_frame, parsed
 
 from forewarn.stores.sqlite import SqliteStore
@@ -27,8 +27,9 @@ def read(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def stores() -> Iterator[dict[str, SqliteStore]]:
-    made = {"shop": SqliteStore(":memory:"), "empty": SqliteStore(":memory:")}
+    made = {name: SqliteStore(":memory:") for name in ("shop", "incidents", "empty")}
     fill(made["shop"])
+    fill_with_incidents(made["incidents"])
     yield made
     for store in made.values():
         store.close()
@@ -75,7 +76,7 @@ def test_the_answer_and_what_grafana_makes_of_it_are_as_recorded(
         reading = case["infinity"]
         frame, shape = infinity_frame(body, reading["columns"], reading["format"])
         got["infinity"] = {"format": reading["format"], "columns": reading["columns"], "shape": shape}
-        if case["request"]["path"] == "/infinity/annotations":
+        if case["request"]["path"].endswith("annotations"):
             got["annotations"] = annotation_events(frame)
     else:
         assert status != 200 or not case["request"]["path"].startswith("/infinity"), "say how Infinity is told to read it"
@@ -91,11 +92,14 @@ def test_there_is_a_case_for_every_kind_of_answer() -> None:
     assert routes >= {
         f"/infinity/{leaf}" for leaf in ("series", "scores", "anomalies", "annotations", "alert-state", "variables")
     }
+    assert routes >= {f"/infinity/{leaf}" for leaf in ("incidents", "incident-annotations", "incident-state")}
     posts = ("query", "metrics", "metric-payload-options", "variable", "tag-keys", "tag-values", "search", "annotations")
     assert routes >= {"/grafana", *(f"/grafana/{leaf}" for leaf in posts)}
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("infinity_alert_state")])
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if name.startswith(("infinity_alert_state", "infinity_incident_state"))]
+)
 def test_alert_states_are_one_number_for_each_unchanging_set_of_labels(name: str, answers: dict[str, tuple[int, str]]) -> None:
     reading = read(name)["infinity"]
     frame, shape = infinity_frame(answers[name][1], reading["columns"], reading["format"])

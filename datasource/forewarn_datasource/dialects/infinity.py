@@ -12,12 +12,13 @@ from flask import Blueprint, Response, request
 
 from forewarn.errors import RequestError
 from forewarn_datasource import parameters, queries
-from forewarn_datasource.annotations import annotation_of
+from forewarn_datasource.annotations import annotation_of, incident_annotation
 from forewarn_datasource.answers import Answers, Resolution
 from forewarn_datasource.caching import AnswerCache
 from forewarn_datasource.choices import choices
 from forewarn_datasource.dialects.simpod import MOST_WIDTH
-from forewarn_datasource.frames import Shape, annotation_row, anomaly_row, flat_rows
+from forewarn_datasource.frames import Shape, annotation_row, anomaly_row, flat_rows, incident_row
+from forewarn_datasource.incidents import anomaly_pages, find_incidents, incident_selection, open_counts, page_url
 from forewarn_datasource.parameters import Window
 from forewarn_datasource.queries import Selection
 from forewarn_datasource.thinning import COLUMNS
@@ -25,6 +26,7 @@ from forewarn_datasource.wire import reply
 
 RANGE: Final = ("from", "to")
 SELECTION: Final = ("series", "detector")
+INCIDENTS: Final = ("state", "severity", "owner")
 FINENESS: Final = ("maxDataPoints", "intervalMs")
 MOST_ROWS: Final = 5_000
 """Anomalies that one request is answered with; beyond it is refused."""
@@ -68,8 +70,8 @@ def blueprint(answers: Answers) -> Blueprint:
     def annotations(given: dict[str, str]) -> list[Shape]:
         # The worst ones, never all: thousands of annotations bring a browser to its knees.
         found, _ = answers.anomalies(queries.selection(given), window(given), answers.settings.max_annotations)
-        by_id = answers.catalogue.listing().by_id
-        return [annotation_row(annotation_of(anomaly, by_id)) for anomaly in found]
+        by_id, pages = answers.catalogue.listing().by_id, anomaly_pages(answers, window(given))
+        return [annotation_row(annotation_of(anomaly, by_id, pages.get(anomaly.id, ""))) for anomaly in found]
 
     def alert_state(given: dict[str, str]) -> list[Shape]:
         span = window(given) if given.get("from") or given.get("to") else None
@@ -80,6 +82,25 @@ def blueprint(answers: Answers) -> Blueprint:
             {"series": str(record.key), "id": record.key.id, "detector": record.key.detector, "value": value}
             for record, value in states
         ]
+
+    def incidents(given: dict[str, str]) -> list[Shape]:
+        found, more = find_incidents(answers, incident_selection(given), window(given), MOST_ROWS)
+        if more:
+            raise RequestError(
+                "range", f"holds more than {MOST_ROWS:,} incidents; ask for a shorter range or a higher severity"
+            )
+        return [incident_row(incident, page_url(answers, incident.id)) for incident in found]
+
+    def incident_annotations(given: dict[str, str]) -> list[Shape]:
+        wanted = incident_selection(given)
+        found, _ = find_incidents(answers, wanted, window(given), answers.settings.max_annotations)
+        return [annotation_row(incident_annotation(incident, page_url(answers, incident.id))) for incident in found]
+
+    def incident_state(given: dict[str, str]) -> list[Shape]:
+        span = window(given) if given.get("from") or given.get("to") else None
+        by = parameters.choice(given.get("by"), "by", ("severity", "owner"), "severity")
+        # As for the alert state: one number, and labels that come from what is monitored, not from what is wrong.
+        return [{by: label, "open": count} for label, count in open_counts(answers, span, by)]
 
     def variables(given: dict[str, str]) -> list[Shape]:
         detector = queries.plain_names(given.get("detector"), "detector")
@@ -93,6 +114,9 @@ def blueprint(answers: Answers) -> Blueprint:
     route("anomalies", (*RANGE, *SELECTION, "severity"), anomalies)
     route("annotations", (*RANGE, *SELECTION, "severity"), annotations)
     route("alert-state", (*RANGE, *SELECTION, "by"), alert_state)
+    route("incidents", (*RANGE, *INCIDENTS), incidents)
+    route("incident-annotations", (*RANGE, *INCIDENTS), incident_annotations)
+    route("incident-state", (*RANGE, "by"), incident_state)
     route("variables", (*RANGE, "target", "detector"), variables)
     return bp
 
@@ -103,7 +127,7 @@ def given_parameters(known: Collection[str]) -> dict[str, Any]:
     for name, values in request.args.lists():
         if name not in known:
             raise RequestError(name[:80], f"is no parameter of {request.path}; known are {', '.join(known)}")
-        if len(values) > 1 and name not in (*SELECTION, "severity"):
+        if len(values) > 1 and name not in (*SELECTION, "severity", "owner"):
             raise RequestError(name, "is given more than once")
         given[name] = ",".join(parameters.no_macro(value, name) for value in values)
     return given

@@ -13,6 +13,7 @@ from forewarn_datasource import parameters, queries
 from forewarn_datasource.annotations import annotation_of
 from forewarn_datasource.answers import Answers
 from forewarn_datasource.dialects.simpod import METRICS, payload_of
+from forewarn_datasource.incidents import anomaly_pages
 from forewarn_datasource.queries import BANDS
 from forewarn_datasource.thinning import COLUMNS
 from forewarn_datasource.wire import body, reply
@@ -47,9 +48,9 @@ def blueprint(answers: Answers) -> Blueprint:
         window = parameters.window(span.get("from"), span.get("to"), answers.settings.max_range, ("range.from", "range.to"))
         chosen = queries.selection(_wanted(annotation.get("query")), "annotation.query.")
         found, _ = answers.anomalies(chosen, window, answers.settings.max_annotations)
-        by_id = answers.catalogue.listing().by_id
+        by_id, pages = answers.catalogue.listing().by_id, anomaly_pages(answers, window)
         rows = []
-        for item in (annotation_of(anomaly, by_id) for anomaly in found):
+        for item in (annotation_of(anomaly, by_id, pages.get(anomaly.id, "")) for anomaly in found):
             rows.append({
                 "annotation": annotation, "time": item.time, "timeEnd": item.time_end, "isRegion": True,
                 "title": item.title, "text": item.text, "tags": list(item.tags),

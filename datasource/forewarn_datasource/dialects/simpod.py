@@ -13,20 +13,29 @@ from flask import Blueprint, Response
 
 from forewarn.errors import RequestError
 from forewarn_datasource import filters, parameters, queries
-from forewarn_datasource.annotations import annotation_of
+from forewarn_datasource.annotations import annotation_of, incident_annotation
 from forewarn_datasource.answers import MOST_ANOMALIES, Answers, Resolution
 from forewarn_datasource.catalogue import fields, values
 from forewarn_datasource.choices import choices
 from forewarn_datasource.frames import (
     ANOMALY_COLUMNS,
+    INCIDENT_COLUMNS,
     SERIES_COLUMNS,
     Shape,
     annotation_frame,
     anomaly_row,
     datapoints,
+    incident_row,
     series_frame,
     series_row,
     table,
+)
+from forewarn_datasource.incidents import (
+    STATES,
+    anomaly_pages,
+    find_incidents,
+    incident_selection,
+    page_url,
 )
 from forewarn_datasource.parameters import Window
 from forewarn_datasource.queries import BANDS, Selection
@@ -43,6 +52,8 @@ METRICS: Final = (
     ("score", "Score"),
     ("anomalies", "Anomalies (annotations)"),
     ("anomalies_table", "Anomalies (table)"),
+    ("incidents", "Incidents (annotations)"),
+    ("incidents_table", "Incidents (table)"),
     ("series_table", "Series (table)"),
 )
 MOST_WIDTH: Final = 10_000_000
@@ -92,7 +103,7 @@ def blueprint(answers: Answers) -> Blueprint:
         question = question_of(body(), answers.settings.max_range)
         if question.annotation:
             # Several frames would be merged field by field: an annotation is answered with exactly one.
-            return reply([_anomalies(answers, question, target) for target in question.targets[:1]])
+            return reply([_annotations(answers, question, target) for target in question.targets[:1]])
         return reply([shape for target in question.targets for shape in _answer(answers, question, target)])
 
     @bp.post("/metrics")
@@ -192,8 +203,13 @@ def _targets(targets: Sequence[Any]) -> list[Target]:
 
 def _answer(answers: Answers, question: Question, target: Target) -> list[Shape]:
     """The frames of one target."""
-    if target.name == "anomalies":
-        return [_anomalies(answers, question, target)]
+    if target.name in ("anomalies", "incidents"):
+        return [_annotations(answers, question, target)]
+    if target.name == "incidents_table":
+        wanted = incident_selection(target.payload, target.prefix)
+        incidents, more = find_incidents(answers, wanted, question.window, MOST_ANOMALIES)
+        rows = (incident_row(incident, page_url(answers, incident.id)) for incident in incidents)
+        return [table(INCIDENT_COLUMNS, rows, target.ref_id, more=more, what="incidents")]
     chosen = queries.selection(target.payload, target.prefix, question.picked)
     if target.name == "anomalies_table":
         found, more = answers.anomalies(chosen, question.window, MOST_ANOMALIES)
@@ -214,20 +230,32 @@ def _answer(answers: Answers, question: Question, target: Target) -> list[Shape]
     raise RequestError(f"{target.where}.target", f"expected one of {known}, got {target.name[:80]!r}")
 
 
-def _anomalies(answers: Answers, question: Question, target: Target) -> Shape:
+def _annotations(answers: Answers, question: Question, target: Target) -> Shape:
+    """Incidents if they are asked for; else anomalies, whatever the annotation's target is called."""
+    window, most = question.window, answers.settings.max_annotations
+    if target.name == "incidents":
+        wanted = incident_selection(target.payload, target.prefix)
+        incidents, more = find_incidents(answers, wanted, window, most)
+        notes = [incident_annotation(incident, page_url(answers, incident.id)) for incident in incidents]
+        return annotation_frame(notes, target.ref_id, more=more, what="incidents")
     chosen = queries.selection(target.payload, target.prefix, question.picked)
-    found, more = answers.anomalies(chosen, question.window, answers.settings.max_annotations)
-    by_id = answers.catalogue.listing().by_id
-    return annotation_frame([annotation_of(anomaly, by_id) for anomaly in found], target.ref_id, more=more)
+    found, more = answers.anomalies(chosen, window, most)
+    by_id, pages = answers.catalogue.listing().by_id, anomaly_pages(answers, window)
+    notes = [annotation_of(anomaly, by_id, pages.get(anomaly.id, "")) for anomaly in found]
+    return annotation_frame(notes, target.ref_id, more=more)
 
 
 def _payloads(metric: str) -> list[Shape]:
     """What the query builder offers for a metric; options of `series` and `detector` are asked for when the menu opens."""
+    bands = [{"label": band, "value": band} for band in BANDS]
+    severity: Shape = {"name": "severity", "label": "Severity", "type": "multi-select", "width": 24, "options": bands}
+    if metric.startswith("incidents"):
+        states = [{"label": state, "value": state} for state in STATES]
+        return [severity, {"name": "state", "label": "State", "type": "multi-select", "width": 24, "options": states}]
     offered: list[Shape] = [
         {"name": "series", "label": "Series", "type": "multi-select", "placeholder": "all of the detector", "width": 40},
         {"name": "detector", "label": "Detector", "type": "multi-select", "placeholder": "any", "width": 24},
     ]
     if metric.startswith("anomalies"):
-        options = [{"label": band, "value": band} for band in BANDS]
-        offered.append({"name": "severity", "label": "Severity", "type": "multi-select", "width": 24, "options": options})
+        offered.append(severity)
     return offered
