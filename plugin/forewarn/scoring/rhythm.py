@@ -55,7 +55,7 @@ class Rhythm:
             step=step,
             reference=min(21, max(7, hours6 // 2 * 2 + 1)),
             sustained=min(5, max(3, round(45 * MINUTE / step))),
-            bridge=min(240, max(6, round(DAY / step))),
+            bridge=min(240, max(6, round(4 * HOUR / step))),
             quiet=min(20, max(6, hours6)),
             settle=min(20, max(7, hours6)),
             gap=min(20, max(3, hours6)),
