@@ -3,8 +3,9 @@
 Owns: the forecast of every engine from a model's arrays and layout alone. Pure. The datasource imports it, so it must
 not load prophet, pandas, holidays or any engine.
 
-Every value is made by element-wise operations in a fixed order, never by a matrix product or a pairwise sum: a forecast
-of a bucket is the same to the last bit in whatever block, and beside whatever other series, it is asked for.
+Every value is made by element-wise operations in a fixed order, or by products whose elements do not depend on their
+place: a forecast of a bucket is the same to the last bit in whatever block, and beside whatever other series, it is asked
+for.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,9 +18,10 @@ from forewarn.errors import ModelMismatch
 from forewarn.forecast import Forecast, Model
 from forewarn.forecasting.civil_time import civil_days
 from forewarn.forecasting.design_matrix import instants, seasonal_columns, week_slots
+from forewarn.forecasting.fixed_product import TILE, product
 from forewarn.series import Float, TimeGrid
 
-_CHUNK: Final = 1 << 15
+_CHUNK: Final = 1 << 16
 """Values computed at a time: a few planes of this size stay in the cache, and memory stays bounded."""
 
 Rows = tuple[Float, Float]
@@ -47,18 +49,15 @@ def predict(model: Model, grid: TimeGrid) -> Forecast:
 
 def _prophet(model: Model, at: Float, expected: Float, sigma: Float) -> None:
     X = seasonal_columns(at, model.layout)
-    used = [column for column in range(X.shape[1]) if X[:, column].any()]  # most holidays are not on the grid
     slots = None
     if "profile" in model.arrays:
         slots = week_slots(civil_days(at, model.layout["timezone"]), model.arrays["profile"].shape[1])
-    rows = max(1, _CHUNK // at.size)
+    rows = TILE * max(1, _CHUNK // at.size // TILE)
     for first in range(0, len(model.keys), rows):
         part = slice(first, first + rows)
         a = {name: array[part] for name, array in model.arrays.items()}
         y = _trend(a, at, model.layout["growth"])
-        term = np.empty_like(y)
-        for column in used:
-            y += np.multiply(a["beta"][:, column, None], X[None, :, column], out=term)
+        y += product(a["beta"], X)
         y *= a["y_scale"][:, None]
         y += a["y_floor"][:, None]
         if slots is not None:
@@ -80,6 +79,10 @@ def _trend(a: Mapping[str, NDArray[Any]], at: Float, growth: str) -> Float:
     s = np.nan_to_num((changes - start) / scale)  # padded changepoints have a delta of 0
     slope = np.cumsum(np.hstack([a["k"][:, None], delta]), axis=1)
     offset = np.cumsum(np.hstack([a["m"][:, None], -s * delta]), axis=1)
+    if at[0] >= np.nanmax(changes, initial=-np.inf):  # beyond all of them, as most forecasts are
+        ahead: Float = slope[:, -1:] * t
+        ahead += offset[:, -1:]
+        return ahead
     passed = _passed(changes, at)
     trend: Float = np.take_along_axis(slope, passed, axis=1)
     trend *= t
@@ -105,15 +108,20 @@ def _sigma(a: Mapping[str, NDArray[Any]], at: Float, growth: str, step: int) -> 
     double sum is closed: p 2 b^2 dt^2 h (4 h^2 - 1) / 12 after h steps; h is in steps of the fit, whatever the grid.
     """
     n = len(a["k"])
-    variance = np.repeat(np.square(a["sigma_obs"])[:, None], at.size, axis=1)
+    noise = np.square(a["sigma_obs"])[:, None]
     D = np.count_nonzero(np.isfinite(a["changepoints"]), axis=1)
-    if growth != "flat" and D.any():
-        b = np.cumsum(np.abs(a["delta"]), axis=1)[:, -1] / np.maximum(D, 1) + 1e-8
-        dt = step / a["t_scale"]
-        per_step = np.minimum(1.0, D * dt) * 2.0 * np.square(b * dt)
-        h = np.maximum(0.0, (at[None, :] - a["history_end"][:, None]) / step)
-        variance += per_step.reshape(n, 1) * np.maximum(0.0, h * (4.0 * h * h - 1.0) / 12.0)
-    deviation: Float = a["y_scale"][:, None] * np.sqrt(variance)
+    end = a["history_end"]
+    if growth == "flat" or not D.any() or at[-1] <= end.min():
+        return np.repeat(a["y_scale"][:, None] * np.sqrt(noise), at.size, axis=1)
+    b = np.cumsum(np.abs(a["delta"]), axis=1)[:, -1] / np.maximum(D, 1) + 1e-8
+    dt = step / a["t_scale"]
+    per_step = np.minimum(1.0, D * dt) * 2.0 * np.square(b * dt)
+    ends = end[:1] if (end == end[0]).all() else end  # series that ended together grow uncertain together
+    h = np.maximum(0.0, (at[None, :] - ends[:, None]) / step)
+    deviation: Float = per_step.reshape(n, 1) * np.maximum(0.0, h * (4.0 * h * h - 1.0) / 12.0)
+    deviation += noise
+    np.sqrt(deviation, out=deviation)
+    deviation *= a["y_scale"][:, None]
     return deviation
 
 
