@@ -59,7 +59,7 @@ class Redaction:
         return text
 
     def example(self, message: str) -> str:
-        """One line of at most 500 characters: redacted, line ends shown as a sign, colours and other control characters gone."""
+        """One line of at most 500 characters: redacted, line ends shown as a sign, other control characters gone."""
         text = self(message)
         line = _CONTROL.sub(" ", text.replace("\r", "").strip().replace("\n", " \u23ce "))
         line = line.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
