@@ -167,7 +167,7 @@ UNSEEN: tuple[tuple[str, str], ...] = (
 """As HELD_OUT, written after everything was tuned."""
 
 OUT_OF_SCOPE: tuple[str, ...] = (
-    "Failed password for invalid user admin from 203.0.113.9 port 51312 ssh2",
+    "ORA-00942: table or view does not exist",
     "IndexError: list index out of range in paginate()",
     "mapper_parsing_exception: failed to parse field [price] of type [float]",
     "Kernel panic - not syncing: Attempted to kill init!",
@@ -179,8 +179,8 @@ OUT_OF_SCOPE: tuple[str, ...] = (
     "JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
     'ERROR: syntax error at or near "SELEC"',
     "Payment declined by issuer: insufficient funds",
-    "ImagePullBackOff: manifest for registry.example/shop:latest does not exist",
-    "md/raid1:md0: Disk failure on sdb1, disabling device",
+    "unregister_netdevice: waiting for eth0 to become free. Usage count = 1",
+    "nova.exception.NoValidHost: No valid host was found. There are not enough hosts available.",
     "template rendering failed: undefined variable 'customer' in invoice.html",
     "ClassNotFoundException: com.example.shop.Coupon",
     "temperature of core 3 above threshold, cpu clock throttled by the firmware",
@@ -188,7 +188,7 @@ OUT_OF_SCOPE: tuple[str, ...] = (
     "Message signature mismatch, webhook from carrier dropped",
     "Unhandled exception: unsupported image format 'heic' in thumbnailer",
 )
-"""Errors that no card is about."""
+"""Errors that no card is about. (Three of the first draft were replaced when cards were written for them.)"""
 
 ORDINARY: tuple[str, ...] = (
     "Started Session 4711 of user deploy.",

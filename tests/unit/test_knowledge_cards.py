@@ -72,10 +72,10 @@ def test_each_signature_is_of_use_for_something_that_the_card_shows_or_names(car
 def test_a_signature_takes_little_time_over_hostile_lines(signature: str) -> None:
     assert weakness(signature) is None
     pattern = re.compile(signature, re.IGNORECASE)
-    began = time.perf_counter()
+    began = time.process_time()
     for line in HOSTILE:
         pattern.search(line[:LONGEST_LINE])
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
@@ -112,10 +112,10 @@ def test_a_signature_that_could_take_very_long_is_refused(signature: str) -> Non
 )
 def test_a_signature_of_bounded_effort_is_taken(signature: str) -> None:
     assert weakness(signature) is None
-    began = time.perf_counter()
+    began = time.process_time()
     for line in HOSTILE:
         re.search(signature, line[:LONGEST_LINE])
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
 
 
 @pytest.mark.parametrize(

@@ -238,9 +238,9 @@ def test_hostile_lines_are_quoted_short_and_printable_and_take_little_time() -> 
         "(" * 5000,
         "\ud800 x",
     ]
-    began = time.perf_counter()
+    began = time.process_time()
     found = ADVISOR.recommend(incident(*(line(text) for text in hostile)))
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
     assert found[0].card == "disk_full"
     assert all(len(text) < 400 and text.isprintable() for one in found for text in one.why)
 
@@ -291,7 +291,7 @@ def test_an_incident_takes_a_few_milliseconds() -> None:
     asked = [incident(*(line(text) for _, text in HELD_OUT[start : start + 5])) for start in range(0, 80, 5)]
     times = []
     for one in asked:
-        began = time.perf_counter()
+        began = time.process_time()
         advisor.recommend(one)
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     assert sorted(times)[len(times) // 2] < 0.02  # 3 ms on a quiet machine
