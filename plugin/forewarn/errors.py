@@ -27,7 +27,7 @@ class ForewarnError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Arrives whole in another process, where a plain Exception would be made anew from its text alone."""
-        return copyreg.__newobj__, (type(self), *self.args), dict(self.__dict__)
+        return copyreg.__newobj__, (type(self), *self.args), dict(self.__dict__)  # type: ignore[attr-defined] # not in typeshed
 
 
 class ConfigError(ForewarnError):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from forewarn.config import Config, StoreSettings, TargetConfig
 from forewarn.connection import ElasticSettings
@@ -15,9 +15,6 @@ from forewarn.ports import Forecaster, History, LogSource, MetricSource, MinedSo
 from forewarn.simulation.shop import Shop
 from forewarn.stream import Rooms
 from forewarn.tick import Parts
-
-if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
 
 Made = TypeVar("Made", bound=MetricSource | LogSource)
 
@@ -69,7 +66,7 @@ class Sources:
 
         return self._once("elasticsearch logs", lambda: ElasticsearchLogs(self._client()))
 
-    def _client(self) -> "Elasticsearch":
+    def _client(self) -> Any:
         if self.cluster is None:
             raise ConfigError("elasticsearch", "what reads an index needs this section")
         from forewarn.elastic import connect
