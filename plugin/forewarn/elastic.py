@@ -207,7 +207,7 @@ def _short(error: Exception) -> str:
     return (message.splitlines() or [type(error).__name__])[0][:_MAX_WHY]
 
 
-def index_all(client: Elasticsearch, templates: Mapping[str, Mapping[str, Any]], actions: Iterable[Mapping[str, Any]]) -> int:
+def index_all(client: Elasticsearch, templates: Mapping[str, Mapping[str, Any]], actions: Iterable[dict[str, Any]]) -> int:
     """Puts index templates and then all documents, as a shipper would; returns how many. Raises StoreError for any failure."""
     with store_errors():
         for name, body in templates.items():
