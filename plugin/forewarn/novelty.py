@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from forewarn.anomaly import Anomaly
 from forewarn.detector import DAY, Detector
 from forewarn.incident import PatternChange
 from forewarn.pattern import OTHER, PATTERN_FIELD, Mined, Pattern
@@ -56,6 +57,22 @@ def pattern_changes(
             float(values[row, column]),
         )
     return tuple((detector.nominal(end), change) for change in changes.values())
+
+
+def with_patterns(
+    changes: Sequence[tuple[int, Anomaly]], catalogue: Mapping[str, Pattern], seen: Mapping[str, Pattern]
+) -> tuple[tuple[int, Anomaly], ...]:
+    """Changes of pattern counts that say which lines they count: without the text a count explains nothing."""
+    told: list[tuple[int, Anomaly]] = []
+    for at, anomaly in changes:
+        name = pattern_of(anomaly.key)
+        pattern = catalogue.get(name) or seen.get(name)
+        if pattern is not None:
+            words = {"pattern": pattern.text, "example": pattern.example, "level": pattern.level}
+            told.append((at, replace(anomaly, explanation={**anomaly.explanation, **words})))
+        else:
+            told.append((at, anomaly))
+    return tuple(told)
 
 
 def pattern_of(key: SeriesKey) -> str:

@@ -15,7 +15,7 @@ from forewarn.detector import DAY, Detector
 from forewarn.forecast import FULL_ENGINES, Calibration, Forecast, ModelSpec
 from forewarn.in_force import Fit, InForce
 from forewarn.incident import HeadsUp, PatternChange
-from forewarn.novelty import pattern_changes, sighted
+from forewarn.novelty import pattern_changes, sighted, with_patterns
 from forewarn.pattern import Mined, Pattern
 from forewarn.ports import EpisodeFold, Forecaster, History, MetricSource, MinedSource, Outlook, Predictor, Scorer
 from forewarn.registry import NEVER, Registry, next_midnight
@@ -200,6 +200,8 @@ def _step(
     calibration = stream.in_force.calibration
     scores, after = rooms.scorer.score(actual, forecast, calibration, stream.carry)
     opened, changes = rooms.episodes.fold(stream.opened, actual, forecast, scores, detector.delay)
+    if mined is not None:
+        changes = with_patterns(changes, stream.catalogue, mined.patterns)
     step = Step(actual, forecast, calibration, stream.carry, scores, changes, novel)
     moved = replace(stream, registry=registry, carry=after, opened=opened, tail=(*stream.tail, actual), watermark=stop)
     if rooms.outlook is not None:

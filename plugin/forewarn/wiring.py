@@ -12,7 +12,6 @@ from forewarn.errors import ConfigError
 from forewarn.forecast import ModelSpec
 from forewarn.pattern import LogStream
 from forewarn.ports import Forecaster, History, LogSource, MetricSource, MinedSource, Notifier, Predictor, Store
-from forewarn.simulation.shop import Shop
 from forewarn.stream import Rooms
 from forewarn.tick import Parts
 
@@ -177,12 +176,14 @@ def build(config: Config, *, origin: int | None = None, processes: int | None = 
     return Built(parts, sources, forecaster)
 
 
-def index_shop(shop: Shop, host: str, prefix: str = "shop") -> int:
+def index_shop(seed: int, end: int, host: str, prefix: str = "shop") -> int:
     """Indexes the simulated shop into the cluster at `host`, as Beats would; returns the number of documents."""
     from forewarn.elastic import connect, index_all
+    from forewarn.simulation.shop import shop
     from forewarn.simulation.writing import index_templates
 
-    return index_all(connect(ElasticSettings((host,)), job="demo"), index_templates(prefix), shop.documents(prefix))
+    client = connect(ElasticSettings((host,)), job="demo")
+    return index_all(client, index_templates(prefix), shop(seed, end).documents(prefix))
 
 
 def backtest_rooms(detector: Detector, source: MetricSource) -> Rooms:

@@ -20,12 +20,21 @@ from rich.table import Table
 from forewarn.cli.running import Replay, replay
 from forewarn.cli.terminal import Moment, answer, end_if_failing, json_option, lasting, on_signals, out, reports_errors, say
 from forewarn.config import load
-from forewarn.demo import Layout, Verdict, annotation_ids, curl_commands, infinity_question, judge, lay_out, simpod_question
+from forewarn.demo import (
+    STEP,
+    Layout,
+    Verdict,
+    annotation_ids,
+    curl_commands,
+    infinity_question,
+    judge,
+    lay_out,
+    simpod_question,
+)
 from forewarn.detector import DAY, MINUTE
 from forewarn.incident import Incident
 from forewarn.schedule import fresh_nonce, wall_clock
 from forewarn.service import Runner
-from forewarn.simulation.shop import STEP, shop
 from forewarn.tick import Memory
 from forewarn.wiring import build, index_shop
 from forewarn_datasource.wiring import serve_in_thread
@@ -54,7 +63,7 @@ def demo(
     on_signals(stop)
     end = wall_clock() - MINUTE if end is None else end
     if host is not None:
-        say(f"forewarn: {index_shop(shop(seed, end), host):,} documents indexed into {host}")
+        say(f"forewarn: {index_shop(seed, end, host):,} documents indexed into {host}")
         return
     with ExitStack() as stack:
         if folder is None:

@@ -65,6 +65,10 @@ def name_of(key: SeriesKey) -> str:
 
 
 def _anomaly(anomaly: Anomaly) -> str:
+    if "pattern" in anomaly.explanation:
+        much = "more" if anomaly.direction == "above" else "fewer"
+        numbers = f"{_number(anomaly.actual)}, expected {_number(anomaly.expected)}"
+        return f"{much} lines than normal ({numbers}): {str(anomaly.explanation['pattern'])[:120]}"
     return f"{name_of(anomaly.key)} {anomaly.direction} normal: {_number(anomaly.actual)}, expected {_number(anomaly.expected)}"
 
 
