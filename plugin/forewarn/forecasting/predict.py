@@ -59,11 +59,10 @@ def _prophet(model: Model, at: Float, expected: Float, sigma: Float) -> None:
         y = _trend(a, at, model.layout["growth"])
         y += product(a["beta"], X)
         y *= a["y_scale"][:, None]
-        y += a["y_floor"][:, None]
+        np.add(y, a["y_floor"][:, None], out=expected[part])
         if slots is not None:
-            y += a["profile"][:, slots]
-        expected[part] = y
-        sigma[part] = _sigma(a, at, model.layout["growth"], model.step)
+            expected[part] += a["profile"][:, slots]
+        _sigma(a, at, model.layout["growth"], model.step, sigma[part])
 
 
 def _trend(a: Mapping[str, NDArray[Any]], at: Float, growth: str) -> Float:
@@ -101,8 +100,8 @@ def _passed(changes: Float, at: Float) -> NDArray[np.int64]:
     return np.cumsum(counts[:, :T], axis=1)
 
 
-def _sigma(a: Mapping[str, NDArray[Any]], at: Float, growth: str, step: int) -> Float:
-    """The standard deviation [n, T] in units of y: noise, and the sum of shifts of the slope since the end of history.
+def _sigma(a: Mapping[str, NDArray[Any]], at: Float, growth: str, step: int, out: Float) -> None:
+    """Writes the standard deviation [n, T] in units of y: noise, and the sum of shifts of the slope since the history's end.
 
     Prophet draws at each step a shift with probability D dt and size Laplace(0, mean |delta|). The variance of their
     double sum is closed: p 2 b^2 dt^2 h (4 h^2 - 1) / 12 after h steps; h is in steps of the fit, whatever the grid.
@@ -112,17 +111,17 @@ def _sigma(a: Mapping[str, NDArray[Any]], at: Float, growth: str, step: int) -> 
     D = np.count_nonzero(np.isfinite(a["changepoints"]), axis=1)
     end = a["history_end"]
     if growth == "flat" or not D.any() or at[-1] <= end.min():
-        return np.repeat(a["y_scale"][:, None] * np.sqrt(noise), at.size, axis=1)
+        out[:] = a["y_scale"][:, None] * np.sqrt(noise)
+        return
     b = np.cumsum(np.abs(a["delta"]), axis=1)[:, -1] / np.maximum(D, 1) + 1e-8
     dt = step / a["t_scale"]
     per_step = np.minimum(1.0, D * dt) * 2.0 * np.square(b * dt)
     ends = end[:1] if (end == end[0]).all() else end  # series that ended together grow uncertain together
     h = np.maximum(0.0, (at[None, :] - ends[:, None]) / step)
-    deviation: Float = per_step.reshape(n, 1) * np.maximum(0.0, h * (4.0 * h * h - 1.0) / 12.0)
-    deviation += noise
-    np.sqrt(deviation, out=deviation)
-    deviation *= a["y_scale"][:, None]
-    return deviation
+    np.multiply(per_step.reshape(n, 1), np.maximum(0.0, h * (4.0 * h * h - 1.0) / 12.0), out=out)
+    out += noise
+    np.sqrt(out, out=out)
+    out *= a["y_scale"][:, None]
 
 
 def _seasonal_median(model: Model, at: Float, expected: Float, sigma: Float) -> None:
