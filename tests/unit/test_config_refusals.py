@@ -125,6 +125,8 @@ FILE = [
     (TOP + ONE + "logs: [{name: app, index: a, massage: m}]", "logs[0].massage", 'did you mean "message"?'),
     (TOP + ONE + "logs: [{name: app, index: a, split_by: [pattern]}]", "logs[0].split_by", "Forewarn itself adds"),
     (TOP + ONE + "logs: [{name: app, index: a, redact: ['(']}]", "logs[0].redact[0]", "expected regular expression"),
+    (TOP + ONE + "logs: [{name: app, index: a, redact: [x, '(a+)+$']}]", "logs[0].redact[1]", "that repeats nothing that repeats"),
+    (TOP + ONE + "logs: [{name: app, index: a, redact: ['(x|xy)*z']}]", "logs[0].redact[0]", "that repeats nothing that repeats"),
     (TOP + ONE + "logs: [{name: app, index: a, redact: x}]", "logs[0].redact", "expected a list"),
     (TOP + ONE + "logs: [{name: app, index: a, bucket: 7m}]", "logs[0].bucket", "divides a day evenly"),
     (TOP + ONE + "logs: [{name: app, index: a, min_deviation: {absolute: 2s}}]", "logs[0].min_deviation.absolute", "has a unit"),

@@ -3,8 +3,9 @@
 Owns: the constants in capitals, each a `Kind`. Which setting takes which is declared in `sections.py`.
 """
 
+import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -17,6 +18,9 @@ from forewarn.detector import DAY, FUNCTIONS, percentile_of
 _GIVES_ITSELF_AWAY: Final = re.compile(r"auth|token|secret|key|cookie|password|credential", re.IGNORECASE)
 
 _LONGEST_EXPRESSION: Final = 500
+_OFTEN: Final = 10
+_PARSER: Final = importlib.import_module("re._parser")
+"""The standard library's own; it has no type stubs."""
 
 NAME: Final = text_matching(
     "name of letters, digits, '.', '_' and '-', at most 100",
@@ -122,10 +126,29 @@ def _read_share(value: Any, place: Place) -> float:
 
 
 def _is_expression(text: str) -> bool:
+    """Whether it is a regular expression that no line can send into exponentially many tries."""
     try:
-        return len(text) <= _LONGEST_EXPRESSION and bool(re.compile(text))
+        return len(text) <= _LONGEST_EXPRESSION and bool(re.compile(text)) and not _explodes(_PARSER.parse(text))
     except (re.error, OverflowError, RecursionError):
         return False
+
+
+def _explodes(items: Iterable[tuple[Any, Any]], *, repeated: bool = False) -> bool:
+    """Whether something that is repeated often repeats, or may be read in two ways, itself: (a+)+, (a|a)*."""
+    for op, value in items:
+        kind = str(op)
+        if kind.endswith("_REPEAT"):
+            often = int(value[1]) > _OFTEN
+            if (repeated and int(value[1]) > 1) or _explodes(value[2], repeated=repeated or often):
+                return True
+        elif kind == "BRANCH":
+            if repeated or any(map(_explodes, value[1])):
+                return True
+        elif (kind in ("SUBPATTERN", "ASSERT", "ASSERT_NOT") and _explodes(value[-1], repeated=repeated)) or (
+            kind == "ATOMIC_GROUP" and _explodes(value, repeated=repeated)
+        ):
+            return True
+    return False
 
 
 BUCKET: Final = duration(1000, DAY)
@@ -151,7 +174,9 @@ STORE: Final = text_matching(
 TIMEZONE: Final = Kind("time zone of the IANA database", _read_timezone)
 URL: Final = Kind("http(s) address; ${NAME} where it is a secret", _read_url)
 INDEX: Final = text_matching("index, alias, data stream, or a pattern of them", lambda text: not re.search(r"\s", text))
-EXPRESSION: Final = text_matching(f"regular expression of at most {_LONGEST_EXPRESSION} characters", _is_expression)
+EXPRESSION: Final = text_matching(
+    f"regular expression of at most {_LONGEST_EXPRESSION} characters that repeats nothing that repeats", _is_expression
+)
 FINGERPRINT: Final = text_matching(
     "64 hexadecimal digits, with or without colons", lambda text: bool(re.fullmatch(r"[0-9A-Fa-f]{64}", text.replace(":", "")))
 )
