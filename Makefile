@@ -64,7 +64,8 @@ parity: install  ## the batch engine against Stan on a corpus of 112 fits (make 
 	FOREWARN_PARITY_SERIES=6 $(BIN)/pytest tests/parity -s
 
 bench: install server  ## the benchmarks; they print tables (with other libraries beside Prophet after make bench-peers)
-	FOREWARN_BENCH_PEERS=.cache/peers/bin/python $(BIN)/pytest tests/bench -s
+	@mkdir -p build && rm -f build/bench.md
+	FOREWARN_BENCH_TABLE=build/bench.md FOREWARN_BENCH_PEERS=.cache/peers/bin/python $(BIN)/pytest tests/bench -s
 
 bench-peers:  ## an environment of its own for the libraries that make bench compares with
 	test -x .cache/peers/bin/python || $(PYTHON) -m venv .cache/peers

@@ -70,7 +70,8 @@ def _trend(a: Mapping[str, NDArray[Any]], at: Float, growth: str) -> Float:
     if growth == "flat":
         return np.repeat(a["m"][:, None], at.size, axis=1)
     start, scale = a["t_start"][:, None], a["t_scale"][:, None]
-    t = (at[None, :] - start) / scale
+    alike = (start == start[0]).all() and (scale == scale[0]).all()  # series of one window share their time
+    t = (at[None, :] - start[:1]) / scale[:1] if alike else (at[None, :] - start) / scale
     changes, delta = a["changepoints"], a["delta"]
     if not changes.shape[1]:
         line: Float = a["k"][:, None] * t + a["m"][:, None]
