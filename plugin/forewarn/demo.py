@@ -14,11 +14,11 @@ from typing import Any, Final
 from forewarn.detector import DAY, MINUTE
 from forewarn.incident import Incident
 from forewarn.simulation.faults import Fault
-from forewarn.simulation.shop import STEP as STEP
-from forewarn.simulation.shop import Shop, shop
+from forewarn.simulation.shop import STEP, Shop, shop
 
 LEARNT: Final = 4 * DAY
 """How much of the past is scored in blocks before the last day, so that thresholds are learnt; models see five weeks."""
+BUCKET: Final = STEP
 CONFIG: Final = "forewarn.yml"
 
 

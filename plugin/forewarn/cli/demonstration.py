@@ -21,7 +21,7 @@ from forewarn.cli.running import Replay, replay
 from forewarn.cli.terminal import Moment, answer, end_if_failing, json_option, lasting, on_signals, out, reports_errors, say
 from forewarn.config import load
 from forewarn.demo import (
-    STEP,
+    BUCKET,
     Layout,
     Verdict,
     annotation_ids,
@@ -83,7 +83,7 @@ def demo(
         replay(runner, layout.start, layout.replayed + MINUTE, "learn five weeks")
         teller = Teller(layout.replayed, quiet=as_json)
         runner.span = 0  # from here on tick by tick, as it was lived through
-        done = replay(runner, layout.start, layout.end + STEP, "replay the last day", teller.tell)
+        done = replay(runner, layout.start, layout.end + BUCKET, "replay the last day", teller.tell)
         if stop.is_set():
             return
         incidents = [

@@ -22,7 +22,7 @@ from forewarn.simulation.faults import Effects, Event, Fault, apply
 from forewarn.simulation.lines import LineMaker
 from forewarn.simulation.metrics import Expected, expect, measure, moved, rhythm
 from forewarn.simulation.timetable import Planned, Timetable, plan
-from forewarn.simulation.topology import BUSIEST, DEPENDS_ON, ENTRY, NAMES, ROWS
+from forewarn.simulation.topology import DEPENDS_ON
 
 STEP: Final = 5 * MINUTE
 WEEKS: Final = 5
@@ -178,4 +178,3 @@ def _nightly(grid: TimeGrid) -> Float:
     return ((bucket >= _NIGHTLY[0]) & (bucket < _NIGHTLY[1])).astype(np.float64)
 
 
-__all__ = ["BUSIEST", "ENTRY", "LOG_DAYS", "NAMES", "ROWS", "STEP", "WEEKS", "Event", "Fault", "Shop", "shop"]
