@@ -41,6 +41,10 @@ node:
 	@.ci/need 'command -v node && command -v npm' 'nodejs+npm' 'Node.js with npm, which run the Grafana parser in the golden tests'
 	@$(MAKE) --no-print-directory $(NODE_MODULES)
 
+browser:
+	@.ci/need 'test -x /usr/bin/chromium && test -x /usr/bin/chromedriver' 'chromium+chromium-driver' \
+	  'Chromium with its driver, in which the tests look at the incident pages'
+
 $(NODE_MODULES): tests/golden/package.json tests/golden/package-lock.json tests/golden/.npmrc
 	cd tests/golden && npm ci --no-audit --no-fund
 	@touch $@
@@ -48,7 +52,7 @@ $(NODE_MODULES): tests/golden/package.json tests/golden/package-lock.json tests/
 test: lint pytest  ## lint, types and all tests, with a real Elasticsearch; a skipped test fails
 
 # A file stays on one worker: what a module prepares (a server with security on, a fitted corpus) is prepared once.
-pytest: install server node
+pytest: install server node browser
 	$(BIN)/pytest tests --ignore=tests/bench --ignore=tests/accuracy -n $(JOBS) --dist loadfile
 
 lint: install  ## ruff and mypy
