@@ -21,7 +21,9 @@ from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid, read_only
 from forewarn.stream import Rooms, Step, Stream, advance, fresh
 
 FIRST_ROWS: Final = 50
-"""The step is learnt from this many rows at the start: what comes later may not change how earlier rows were scored."""
+"""The step is learnt from this many rows at the start, which for that reason are not scored themselves: what comes later may
+not change how earlier rows were scored.
+"""
 HEADER: Final = ("timestamp", "score", "expected", "lower", "upper")
 
 MakeRooms = Callable[[Detector, "RowSource"], Rooms]
@@ -79,8 +81,8 @@ def learn_step(times: Int) -> int:
 def score_rows(times: Int, values: Float, detector: Detector, make_rooms: MakeRooms) -> ScoredRows:
     """Scores every row of a series: `times` int64 UTC ms and `values` float64 [N], in the order in which they came.
 
-    The first row of a bucket is its value. A row that comes again, late or off the grid is scored against the state of
-    its bucket as it was before that bucket, and does not change it.
+    The first row of a bucket is its value, if no later bucket had one by then. A row that comes again or late is scored
+    against the state of its bucket as it was before that bucket, and does not change it.
     """
     out = {name: np.full(len(times), np.nan) for name in ("score", "expected", "lower", "upper")}
     usable = np.flatnonzero(~np.isnan(values))
@@ -88,8 +90,8 @@ def score_rows(times: Int, values: Float, detector: Detector, make_rooms: MakeRo
         return ScoredRows(**out)
     step = learn_step(times)
     bucket = times // step
-    _, first_of = np.unique(bucket[usable], return_index=True)
-    first_rows = usable[first_of]
+    latest = np.maximum.accumulate(bucket[usable])
+    first_rows = usable[np.concatenate([[True], bucket[usable][1:] > latest[:-1]])]
     grid = TimeGrid(int(bucket[first_rows[0]]) * step, step, int(bucket[first_rows[-1]] - bucket[first_rows[0]]) + 1)
     line = np.full(grid.size, np.nan)
     line[bucket[first_rows] - bucket[first_rows[0]]] = values[first_rows]
@@ -117,6 +119,8 @@ def score_rows(times: Int, values: Float, detector: Detector, make_rooms: MakeRo
             found = _score_again(part, rooms, int(bucket[row]) * step, float(values[row]))
             for name, value in zip(("score", "expected", "lower", "upper"), found, strict=True):
                 out[name][row] = value
+    for array in out.values():
+        array[:FIRST_ROWS] = np.nan
     return ScoredRows(**out)
 
 

@@ -47,7 +47,7 @@ def lasso(
     barred[:, W - 1] = True
     done = np.zeros(N, dtype=np.bool_)
     live = np.arange(N)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for _ in range(steps):
             settled = []
             for rows, width in _buckets(live, sign):

@@ -1,0 +1,130 @@
+"""Rows in, scores out: which row gets which score, and which files are one series."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.generated import START, generate
+
+from forewarn.backtest import FIRST_ROWS, Job, find_jobs, learn_step, parse_times, run_job, score_rows
+from forewarn.detector import HOUR, MINUTE, Detector, Selection
+from forewarn.errors import SourceRejected
+from forewarn.series import Float
+from forewarn.wiring import backtest_rooms
+
+STEP = 30 * MINUTE
+DETECTOR = Detector("backtest", Selection(path="backtest"), "avg", "value")
+
+
+@pytest.fixture(scope="module")
+def line() -> tuple[np.ndarray, Float]:
+    """Ten days of a smooth series."""
+    values = generate("smooth", np.random.default_rng(5), 480, STEP)
+    return START + STEP * np.arange(480), values
+
+
+def write(path: Path, times: np.ndarray, values: Float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = zip((times // 1000).tolist(), values.tolist(), strict=True)
+    path.write_text("timestamp,value\n" + "".join(f"{time},{'' if value != value else value}\n" for time, value in rows))  # noqa: PLR0124 - NaN
+
+
+def scores_of(path: Path) -> list[str]:
+    with path.open(newline="") as file:
+        return [row["score"] for row in csv.DictReader(file)]
+
+
+def test_a_row_that_comes_again_is_scored_and_changes_nothing(line: tuple[np.ndarray, Float]) -> None:
+    times, values = line
+    plain = score_rows(times, values, DETECTOR, backtest_rooms)
+    again = score_rows(np.insert(times, 400, times[399]), np.insert(values, 400, values[399] * 20), DETECTOR, backtest_rooms)
+    assert again.score[400] > 3 > plain.score[399]
+    np.testing.assert_array_equal(np.delete(again.score, 400), plain.score)
+    np.testing.assert_array_equal(np.delete(again.expected, 400), plain.expected)
+
+
+def test_a_late_row_is_scored_in_its_bucket_and_changes_nothing(line: tuple[np.ndarray, Float]) -> None:
+    times, values = line
+    without = score_rows(np.delete(times, 399), np.delete(values, 399), DETECTOR, backtest_rooms)
+    order = np.r_[:399, 400:405, 399, 405:480]
+    late = score_rows(times[order], values[order], DETECTOR, backtest_rooms)
+    assert np.isfinite(late.score[404])
+    np.testing.assert_array_equal(np.delete(late.score, 404), without.score)
+
+
+def test_rows_without_a_value_and_the_first_ones_are_not_scored(line: tuple[np.ndarray, Float]) -> None:
+    times, values = line
+    holes = values.copy()
+    holes[[200, 201, 470]] = np.nan
+    scored = score_rows(times, holes, DETECTOR, backtest_rooms).score
+    assert np.isnan(scored[[200, 201, 470]]).all()
+    assert np.isnan(scored[:FIRST_ROWS]).all()
+    assert np.isfinite(np.delete(scored, [200, 201, 470])[FIRST_ROWS:]).all()
+
+
+def test_nothing_and_a_single_row_are_series_too() -> None:
+    for size in (0, 1):
+        scored = score_rows(np.full(size, START), np.ones(size), DETECTOR, backtest_rooms)
+        assert scored.score.shape == (size,)
+        assert np.isnan(scored.score).all()
+
+
+def test_train_and_test_are_one_series(tmp_path: Path, line: tuple[np.ndarray, Float]) -> None:
+    times, values = line
+    write(tmp_path / "in" / "a" / "x.train.csv", times[:300], values[:300])
+    write(tmp_path / "in" / "a" / "x.test.csv", times[300:], values[300:])
+    write(tmp_path / "whole" / "x.csv", times, values)
+    [pair] = find_jobs([tmp_path / "in"], tmp_path / "out")
+    assert [path.name for path in pair.inputs] == ["x.train.csv", "x.test.csv"]
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in pair.outputs] == ["a/x.train.csv", "a/x.test.csv"]
+    [whole] = find_jobs([tmp_path / "whole" / "x.csv"], tmp_path / "out")
+    for job in (pair, whole):
+        done = run_job(job, "timestamp", "value", DETECTOR, backtest_rooms)
+        assert (done.rows, done.scored) == (480, 480 - FIRST_ROWS)
+    parts = [score for path in pair.outputs for score in scores_of(path)]
+    assert parts == scores_of(whole.outputs[0])
+
+
+def test_the_stamps_are_written_as_they_were_read(tmp_path: Path) -> None:
+    stamps = ["2026-01-01 00:00:00", "2026-01-01T00:30:00Z", "2026-01-01 02:00:00+01:00"]
+    (tmp_path / "x.csv").write_text("value,timestamp\n" + "".join(f"{n},{stamp}\n" for n, stamp in enumerate(stamps)))
+    job = Job("x", (tmp_path / "x.csv",), (tmp_path / "out" / "x.csv",))
+    run_job(job, "timestamp", "value", DETECTOR, backtest_rooms)
+    lines = (tmp_path / "out" / "x.csv").read_text().splitlines()
+    assert lines == ["timestamp,score,expected,lower,upper", *(f"{stamp},,,," for stamp in stamps)]
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        ["1767225600", "1767229200"],
+        ["1767225600000", "1767229200000"],
+        ["2026-01-01 00:00:00", "2026-01-01 01:00:00"],
+        ["2026-01-01T00:00:00Z", "2026-01-01T03:00:00+02:00"],
+    ],
+)
+def test_times_are_read_in_every_usual_form(stamps: list[str]) -> None:
+    assert parse_times(stamps, Path("x.csv")).tolist() == [1_767_225_600_000, 1_767_225_600_000 + HOUR]
+
+
+def test_the_step_is_that_of_the_first_rows() -> None:
+    regular = START + STEP * np.arange(100)
+    assert learn_step(regular) == STEP
+    assert learn_step(np.r_[regular[:20], regular[15:40]]) == STEP
+    assert learn_step(np.r_[regular[:60], regular[60:] * 2]) == STEP
+    assert learn_step(regular[:1]) == MINUTE
+
+
+def test_paths_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.csv").write_text("timestamp,value\n")
+    for paths, message in (
+        (["nothing"], "no such file or folder"),
+        (["empty"], "holds no .csv file"),
+        (["a", "b"], "would write the same scores as"),
+    ):
+        with pytest.raises(SourceRejected, match=message):
+            find_jobs([tmp_path / path for path in paths], tmp_path / "out")
