@@ -1,18 +1,19 @@
 """The SQL that turns documents in files into the values of a detector's buckets. Builds statements, runs none.
 
-Owns: Statement, `values_of`, `survey_of`. Documents go through four steps: their time, the detector's conditions, one row
-for each value of the split fields, one row for each value of the field. What cannot be read on the way becomes a fault
-beside the values, so that one pass over the files finds both and neither hides the other.
+Owns: Statement, `values_of`, `survey_of`, and the same in three steps: `documents_of`, `rows_of`, `aggregate_of`. Documents
+go through four stages: their time, the detector's conditions, one row for each value of the split fields, one row for each
+value of the field. What cannot be read on the way becomes a fault beside the values, so that one pass over the files finds
+both and neither hides the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from forewarn.detector import Detector
 from forewarn.series import TimeGrid
 from forewarn.sources.demands import needs_number
-from forewarn.sources.file_conditions import QueryRefused, conditions_of, fields_of
+from forewarn.sources.file_conditions import Condition, QueryRefused, conditions_of, fields_of
 from forewarn.sources.file_filter import Parameters, select, where
 from forewarn.sources.file_tables import Table, Types, table_sql
 from forewarn.sources.lucene import parse
@@ -69,6 +70,48 @@ def values_of(detector: Detector, grid: TimeGrid, tables: Sequence[Table], types
     return Statement(select(columns, f"({rows})") + " GROUP BY ALL", parameters.values)
 
 
+def documents_of(tables: Sequence[Table], fields: Sequence[str], files: Mapping[str, int], types: Describe) -> Statement:
+    """Rows (part, fault, t, f0, f1, …) of all documents: the number that `files` has for a document's file, what is wrong with
+    it, its time in ms as the first of `fields` tells it, and the values of `fields`, VARCHAR[].
+    """
+    parameters = Parameters()
+    rows = _timed(_documents(tables, fields, types, parameters))
+    names, numbers = parameters.add(list(files)), parameters.add(list(files.values()))
+    columns = ", ".join(f"f{number}" for number in range(len(fields)))
+    part = f"{numbers}[list_position({names}, file)]::INTEGER AS part"
+    return Statement(select(f"{part}, fault, t, {columns}", f"({rows})"), parameters.values)
+
+
+def rows_of(detector: Detector, documents: str, columns: Mapping[str, str], parts: Sequence[int]) -> Statement:
+    """Rows (part, t, wrong, s0, …, and n, v or hit as the function needs) of those `parts` of a table of `documents_of`, whose
+    `columns` hold the fields: every value that the detector counts, at all times. `wrong`: the value should be a number.
+    """
+    parameters = Parameters()
+    known = select("*, NULL::VARCHAR AS sample", documents, f"list_contains({parameters.add(list(parts))}, part)")
+    rows = _selected(detector, known, columns, parameters, "t IS NOT NULL")
+    kept = ["part", "t", "fault IS NOT NULL AS wrong", *(f"s{number}" for number in range(len(detector.split_by)))]
+    kept += ["hit"] if detector.function == "ratio" else []
+    kept += ["coalesce(n, 'nan'::DOUBLE) AS n" if needs_number(detector) else "v"] if detector.field is not None else []
+    return Statement(select(", ".join(kept), f"({rows})"), parameters.values)
+
+
+def aggregate_of(detector: Detector, grid: TimeGrid, rows: str) -> Statement:
+    """Rows (entity, bucket, value) of rows (entity, bucket, and n, v or hit); there NaN is no number, and v < 0 no value."""
+    given = ["entity", "bucket"] + (["hit"] if detector.function == "ratio" else [])
+    if detector.field is not None:
+        given.append("CASE WHEN NOT isnan(n) THEN n END AS n" if needs_number(detector) else "CASE WHEN v >= 0 THEN v END AS v")
+    inner = select(", ".join(given), rows)
+    return Statement(select(f"entity, bucket, {_aggregate(detector, grid)} AS value", f"({inner})") + " GROUP BY ALL", {})
+
+
+def fields_asked(detector: Detector) -> tuple[str, ...]:
+    """All fields that the detector looks at, the time first; raises SettingRefused for a query that cannot be used."""
+    conditions = _conditions(detector)
+    looked_at = [name for condition in conditions.values() for name in fields_of(condition)]
+    named = (detector.selection.time_field, *detector.split_by, *filter(None, [detector.field]), *looked_at)
+    return tuple(dict.fromkeys(named))
+
+
 def survey_of(detector: Detector, tables: Sequence[Table], types: Describe) -> tuple[Statement, Statement]:
     """Over all documents of all times: the faults, as in `values_of`; and the number of documents and of those with a
     value in the time field, the field and the split fields, in this order.
@@ -91,31 +134,41 @@ def _documents(tables: Sequence[Table], fields: Sequence[str], types: Describe, 
     return " UNION ALL ".join(table_sql(table, fields, parameters, types) for table in tables)
 
 
-def _rows(
-    detector: Detector, tables: Sequence[Table], types: Describe, parameters: Parameters, span: tuple[int, int] | None
-) -> str:
-    selection, field = detector.selection, detector.field
+def _conditions(detector: Detector) -> dict[str, Condition]:
     conditions = {}
-    for setting, query in (("query", selection.query), ("of", detector.of)):
+    for setting, query in (("query", detector.selection.query), ("of", detector.of)):
         try:
             conditions[setting] = conditions_of(query, parse)
         except QueryRefused as error:
             raise SettingRefused(setting, str(error)) from error
-    looked_at = [name for condition in conditions.values() for name in fields_of(condition)]
-    named = (selection.time_field, *detector.split_by, *filter(None, [field]), *looked_at)
-    fields = {name: f"f{number}" for number, name in enumerate(dict.fromkeys(named))}
-    sql = {}
-    for setting, condition in conditions.items():
-        try:
-            sql[setting] = where(condition, fields.__getitem__, selection.time_field, parameters)
-        except QueryRefused as error:
-            raise SettingRefused(setting, str(error)) from error
+    return conditions
 
-    rows = select("*, f0[1] AS x", f"({_documents(tables, list(fields), types, parameters)})")
+
+def _rows(
+    detector: Detector, tables: Sequence[Table], types: Describe, parameters: Parameters, span: tuple[int, int] | None
+) -> str:
+    fields = {name: f"f{number}" for number, name in enumerate(fields_asked(detector))}
+    rows = _timed(_documents(tables, list(fields), types, parameters))
+    within = "true" if span is None else f"t >= {parameters.add(span[0])} AND t < {parameters.add(span[1])}"
+    return _selected(detector, rows, fields, parameters, within)
+
+
+def _timed(documents: str) -> str:
+    """The documents with their time, taken from f0, or the fault that keeps them from being any."""
+    rows = select("*, f0[1] AS x", f"({documents})")
     rows = select(f"*, {_TIME} AS t", f"({rows})")
     fault = "CASE WHEN broken THEN 'line' WHEN t IS NULL AND x <> '' THEN 'time' END AS fault"
-    rows = select(f"*, {fault}, x AS sample", f"({rows})")
-    within = "true" if span is None else f"t >= {parameters.add(span[0])} AND t < {parameters.add(span[1])}"
+    return select(f"*, {fault}, x AS sample", f"({rows})")
+
+
+def _selected(detector: Detector, rows: str, fields: Mapping[str, str], parameters: Parameters, within: str) -> str:
+    """One row for each value that counts of the documents `within`, beside all faults."""
+    field, sql = detector.field, {}
+    for setting, condition in _conditions(detector).items():
+        try:
+            sql[setting] = where(condition, fields.__getitem__, detector.selection.time_field, parameters)
+        except QueryRefused as error:
+            raise SettingRefused(setting, str(error)) from error
     hit = f", {sql['of']} AS hit" if detector.function == "ratio" else ""
     rows = select(f"*{hit}", f"({rows})", f"fault IS NOT NULL OR ({within} AND {sql['query']})")
     for number, name in enumerate(detector.split_by):

@@ -116,7 +116,8 @@ def table_sql(table: Table, fields: Sequence[str], parameters: Parameters, types
         whole = "json IS NULL OR left(ltrim(json::VARCHAR), 1) <> '{'"
         source = f"read_ndjson_objects({names}, ignore_errors=true, filename=true)"
         found = f"CASE WHEN {whole} THEN NULL ELSE json_extract_string(json, {parameters.add(spelled)}) END"
-        inner = select(f"filename, json, {whole} AS broken, {found} AS s", source)
+        # Paths through lists are looked for only in documents that have some.
+        inner = select(f"filename, json, {whole} AS broken, {found} AS s, contains(json::VARCHAR, '[') AS lists", source)
         return select(f"filename AS file, broken, {_as_fields(columns)}", f"({inner})")
     known = types(table.files)
     columns = [_parquet_column(known, field) for field in fields]
@@ -157,7 +158,7 @@ def _json_column(field: str, spelled: list[str], parameters: Parameters) -> str:
 
     Only where that finds nothing, the path is tried through lists of objects, as Elasticsearch flattens them.
     """
-    options = []
+    options, through = [], []
     for names in _spellings(field):
         pointer = "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in names)
         spelled.append(pointer)
@@ -175,7 +176,9 @@ def _json_column(field: str, spelled: list[str], parameters: Parameters) -> str:
             if any(lists):
                 path = "$" + "".join(f'."{part}"{mark}' for part, mark in zip(parts, (*lists, ""), strict=True))
                 values = f"json_extract_string(json, {parameters.add(path)})"
-                options.append(f"nullif(list_filter({values}, lambda x: x IS NOT NULL), [])")
+                through.append(f"nullif(list_filter({values}, lambda x: x IS NOT NULL), [])")
+    if through:
+        options.append(f"CASE WHEN lists THEN coalesce({', '.join(through)}) END")
     return f"CASE WHEN broken THEN NULL ELSE coalesce({', '.join(options)}) END"
 
 

@@ -1,6 +1,6 @@
 """Files that somebody is still writing: whether what cannot be read is only the end that has not been written yet.
 
-Owns: Fault and `settled`. Reads the ends of files, and a whole file only to name a line that is broken.
+Owns: Fault, `settled` and `is_document`. Reads the ends of files, and a whole file only to name a line that is broken.
 """
 
 import csv
@@ -37,7 +37,7 @@ def settled(faults: Iterable[Fault], tables: Iterable[Table]) -> Iterator[tuple[
     for fault in faults:
         tail = _tail(fault.file)
         if fault.kind == "line":
-            if fault.count == 1 and tail and not _is_document(tail):
+            if fault.count == 1 and tail and not is_document(tail):
                 continue
             if line := _broken_line(fault.file):
                 yield fault.file, f"line {line} is not a JSON object"
@@ -58,7 +58,8 @@ def _tail(name: str) -> bytes:
         return file.read().rpartition(b"\n")[2]
 
 
-def _is_document(line: bytes) -> bool:
+def is_document(line: bytes) -> bool:
+    """Whether the line is a JSON object."""
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:
@@ -69,7 +70,7 @@ def _broken_line(name: str) -> int | None:
     """The number of the first complete line that is no document; None if there is none any more."""
     with open_file(name) as file:
         for number, line in enumerate(file, start=1):
-            if line.endswith(b"\n") and line.strip() and not _is_document(line):
+            if line.endswith(b"\n") and line.strip() and not is_document(line):
                 return number
     return None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import duckdb
@@ -22,14 +23,15 @@ from forewarn.ports import Problem
 from forewarn.series import SeriesBatch, TimeGrid
 from forewarn.sources.assembly import Assembly
 from forewarn.sources.demands import faults, refuse_faults
+from forewarn.sources.file_rows import RowStore
+from forewarn.sources.file_sheets import REJECTED_ROWS
 from forewarn.sources.file_statement import SettingRefused, Statement, survey_of, values_of
 from forewarn.sources.file_tables import Table, files_of, tables_of
 from forewarn.sources.file_tails import Fault, settled
 
 _ROWS: Final = 10_000
 _THREADS: Final = 4
-_REJECTS: Final = """SELECT file_path, error_message, line, line_byte_position
-    FROM reject_errors JOIN reject_scans USING (scan_id, file_id) ORDER BY file_path, line"""
+_ROOM: Final = 512 << 20
 
 
 class FileMetrics:
@@ -41,16 +43,22 @@ class FileMetrics:
     Parquet lists are several values. Percentiles and cardinality are exact.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = _ROOM) -> None:
+        """`room`: the bytes of memory that may be spent on not reading files again; 0 for none."""
         self._database = _database()
+        self._rows = RowStore(self._database, room) if room else None
+        self._one_at_a_time = Lock()
 
     def read(self, detector: Detector, grid: TimeGrid) -> SeriesBatch:
         """See `MetricSource.read`. What `query` and `of` may hold is told by `lucene` and `file_conditions`."""
         refuse_faults(detector)
         path = detector.selection.path or ""
         assembly = Assembly(detector.name, detector.split_by, grid)
-        tables = tables_of(files_of(path))
-        if not tables or not grid.size:
+        files = files_of(path)
+        if not files or not grid.size or self._recalled(detector, grid, files, assembly):
+            return assembly.batch()
+        tables = tables_of(files)
+        if not tables:
             return assembly.batch()
         # A cursor is a connection of its own: reads may go on side by side, each with its table of rejected rows.
         with _errors_about(path), self._database.cursor() as connection:
@@ -79,6 +87,13 @@ class FileMetrics:
                 return list(_survey(connection, detector, tables))
         except SourceRejected as error:
             return [*found, Problem("path", str(error))]
+
+    def _recalled(self, detector: Detector, grid: TimeGrid, files: Sequence[str], assembly: Assembly) -> bool:
+        """Whether the values could be put without going through the files, apart from what is new in them."""
+        if self._rows is None:
+            return False
+        with self._one_at_a_time, self._database.cursor() as connection:
+            return self._rows.read(detector, grid, files, _Columns(connection), assembly)
 
     def close(self) -> None:
         """Closes the database in memory."""
@@ -139,7 +154,7 @@ def _read_into(assembly: Assembly, connection: duckdb.DuckDBPyConnection, statem
 def _rejected_rows(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> list[Fault]:
     if not any(table.kind == "csv" for table in tables):
         return []
-    rows = connection.execute(_REJECTS).fetchall()
+    rows = connection.execute(REJECTED_ROWS).fetchall()
     return [Fault(file, "row", why, line=line, offset=position - 1) for file, why, line, position in rows]
 
 
