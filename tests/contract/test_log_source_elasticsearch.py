@@ -175,4 +175,4 @@ def test_a_message_that_is_an_object_is_a_problem(es_client: Elasticsearch, es_p
     es_client.index(index=f"{es_prefix}-o", document={"@timestamp": START, "message": {"text": "x"}}, refresh=True)
     problems = ElasticsearchLogs(es_client).check(LogStream("app", Selection(index=f"{es_prefix}-o")))
     assert [problem.setting for problem in problems] == ["time_field", "message"]  # a bare number is mapped as long
-    assert "is an object" in problems[1].why
+    assert problems[1].why == "'message' is an object; name the field in it, such as message.text"

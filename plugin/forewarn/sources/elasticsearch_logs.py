@@ -76,15 +76,16 @@ class ElasticsearchLogs:
         index = stream.selection.index or ""
         try:
             with source_errors(index):
-                known = self._client.field_caps(index=index, fields=[field for _, field in wanted])["fields"]
+                names = [name for _, field in wanted for name in (field, f"{field}.*")]
+                known = self._client.field_caps(index=index, fields=names)["fields"]
         except SourceRejected as error:
             return [*found, Problem("index", error.why)]
         for setting, field in wanted:
-            types = known.get(field, {})
-            if not types:
-                found.append(Problem(setting, f"no index has a field {field!r}"))
-            elif types.keys() <= {"object", "nested"}:
-                found.append(Problem(setting, f"{field!r} is an object; name the field in it that holds the text"))
+            if field in known and not known[field].keys() <= {"object", "nested"}:
+                continue
+            below = sorted(name for name in known if name.startswith(f"{field}."))
+            why = f"is an object; name the field in it, such as {below[0]}" if below else "is a field of no index"
+            found.append(Problem(setting, f"{field!r} {why}"))
         return found
 
     def close(self) -> None:
