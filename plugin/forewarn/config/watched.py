@@ -23,6 +23,10 @@ ROUND_BUCKETS: Final = (
 """Buckets to suggest instead of one that does not divide a day."""
 
 
+FEWEST_LINES: Final = 5.0
+"""Lines of one pattern in a bucket, more or fewer than expected, below which nobody would care."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogConfig:
     """One log stream, and the detector of its patterns' counts: split by the stream's fields and then by pattern."""
@@ -60,6 +64,7 @@ def log_of(section: LogSection, calendars: CalendarsSection, place: Place) -> Lo
     if PATTERN_FIELD in section.split_by:
         raise place.at("split_by").refuse(f"{PATTERN_FIELD} is what Forewarn itself adds; lines are split by other fields")
     watched = _watched(section, calendars, "", place)
+    watched["min_deviation"] = MinDeviation(absolute=FEWEST_LINES)
     detector = Detector(function="count", split_by=(*section.split_by, PATTERN_FIELD), **watched)
     stream = LogStream(section.name, detector.selection, section.message, section.split_by, section.level, section.redact)
     return LogConfig(stream, detector)

@@ -59,7 +59,7 @@ class _Fold:
         ended = sorted(
             (self._quiet_since(incident) + self.settings.hold, name)
             for name, incident in self.open.items()
-            if not any(member.is_open for member in self.members[name].values())
+            if not any(member.is_open and member.weighty for member in self.members[name].values())
         )
         for at, name in ended:
             if at < time:
@@ -68,12 +68,12 @@ class _Fold:
 
     def take(self, at: int, together: Iterable[Happening]) -> None:
         """Everything that happened at one nominal time; each incident that it touches changes once."""
-        touched: dict[str, None] = {}
+        touched: dict[str, bool] = {}
         for happening in together:
             member = member_of(happening.what, self.same_as)
             homes = self._homes(member)
             if not homes:
-                if not member.opens or (isinstance(happening.what, Anomaly) and happening.what.state == "withdrawn"):
+                if not member.weighty:
                     continue
                 homes = [self._founded(at, member)]
             home, *others = homes
@@ -82,10 +82,10 @@ class _Fold:
                 touched.pop(other, None)
             self.members[home][member.ref] = member
             self.open[home] = _with(self.open[home], happening.what)
-            touched[home] = None
-        for name in touched:
+            touched[home] = touched.get(home, False) or member.weighty
+        for name, weighty in touched.items():
             incident, members = self.open[name], self.members[name]
-            notes = {**incident.notes, "quiet_since": at}
+            notes = {**incident.notes, "quiet_since": at} if weighty else incident.notes
             self.open[name] = self._changed(at, replace(incident, notes=notes), members)
 
     def _homes(self, member: Member) -> list[str]:
@@ -98,7 +98,7 @@ class _Fold:
 
     def _belongs(self, member: Member, others: Iterable[Member]) -> bool:
         hold, window = self.settings.hold, self.settings.edge_window
-        for other in others:
+        for other in (one for one in others if one.weighty):
             overlaps = other.is_open or member.start <= other.end + hold
             if not overlaps:
                 continue

@@ -6,6 +6,7 @@ Owns Member, the common view of an anomaly, a pattern change and a heads-up. Dec
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from forewarn.anomaly import Anomaly
 from forewarn.incident import HeadsUp, Incident, PatternChange
@@ -31,9 +32,16 @@ class Member:
     text: str
 
     @property
-    def opens(self) -> bool:
-        """Whether it is reason enough for an incident of its own; a new harmless pattern is only evidence."""
-        return self.severity > 0
+    def weighty(self) -> bool:
+        """Whether it is reason enough for an incident, and to keep one open. Mere warnings and new harmless patterns are
+        evidence in an incident that others opened: a fleet always has a warning somewhere, and whatever may keep an incident
+        open for hours would draw the next fault into it.
+        """
+        return self.severity >= WEIGHTY
+
+
+WEIGHTY: Final = 25.0
+"""Where the band `minor` begins."""
 
 
 def member_of(what: Anomaly | PatternChange | HeadsUp, same_as: Mapping[str, str]) -> Member:
@@ -43,7 +51,7 @@ def member_of(what: Anomaly | PatternChange | HeadsUp, same_as: Mapping[str, str
     if isinstance(what, Anomaly):
         is_open = what.state == "open"
         severity = what.severity if what.state != "withdrawn" else 0.0
-        return Member("anomaly", what.id, what.key, entity, what.start, what.end, is_open, max(severity, 1e-9), _anomaly(what))
+        return Member("anomaly", what.id, what.key, entity, what.start, what.end, is_open, severity, _anomaly(what))
     if isinstance(what, PatternChange):
         severity = PATTERN_SEVERITY.get(what.level, 0.0)
         return Member("pattern", what.id, what.key, entity, what.at, what.until, False, severity, _pattern(what))
