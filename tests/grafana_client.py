@@ -71,7 +71,7 @@ def filled_in(node: Any, variables: Mapping[str, str]) -> Any:
     if not isinstance(node, str):
         return node
     for name, value in variables.items():
-        node = re.sub(rf"\$\{{{name}(:\w+)?\}}|\${name}\b", lambda _, value=value: value, node)
+        node = re.sub(rf"\$\{{{name}(:\w+)?\}}|\${name}\b", lambda _: value, node)  # noqa: B023 - called before the loop goes on
     return node
 
 
