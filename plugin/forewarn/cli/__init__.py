@@ -11,9 +11,10 @@ import click
 from forewarn.cli.backtests import backtest
 from forewarn.cli.checks import check
 from forewarn.cli.demonstration import demo
+from forewarn.cli.explaining import explain
 from forewarn.cli.running import run, serve, tick
 
-COMMANDS: Final = (run, serve, tick, check, backtest, demo)
+COMMANDS: Final = (run, serve, tick, check, backtest, explain, demo)
 LIBRARIES: Final = ("apscheduler", "cmdstanpy", "elastic_transport", "prophet", "urllib3", "waitress")
 
 

@@ -1,0 +1,84 @@
+"""`forewarn explain ID`: why this anomaly or incident, from what was stored with it; nothing is computed again."""
+
+from datetime import UTC, datetime
+
+import click
+
+from forewarn.anomaly import Anomaly
+from forewarn.cli.terminal import answer, config_option, json_option, out, read_config, reports_errors, store_option
+from forewarn.codec import anomaly_json, incident_json
+from forewarn.errors import RequestError
+from forewarn.incident import Incident
+from forewarn.wiring import build_store
+
+
+@click.command()
+@click.argument("identifier", metavar="ID")
+@config_option
+@store_option
+@json_option
+@reports_errors
+def explain(identifier: str, config_path: str, store: str | None, as_json: bool) -> None:
+    """Says why this anomaly or incident: what was expected, how unusual it was, which evidence decided, since when."""
+    config = read_config(config_path, store)
+    opened = build_store(config.store, config.elasticsearch)
+    try:
+        incident, anomaly = opened.incident(identifier), opened.anomaly(identifier)
+    finally:
+        opened.close()
+    if incident is None and anomaly is None:
+        raise RequestError("ID", f"no anomaly or incident has the id {identifier!r}")
+    if as_json:
+        answer(incident_json(incident) if incident is not None else anomaly_json(anomaly) if anomaly is not None else {})
+    elif incident is not None:
+        say_lines(incident_lines(incident))
+    elif anomaly is not None:
+        say_lines(anomaly_lines(anomaly))
+
+
+def say_lines(lines: list[str]) -> None:
+    """Prints lines as they are: log text is not markup."""
+    for line in lines:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def at(time: int) -> str:
+    """UTC, to the minute."""
+    return f"{datetime.fromtimestamp(time / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def anomaly_lines(anomaly: Anomaly, indent: str = "") -> list[str]:
+    """An anomaly in words."""
+    lines = [
+        f"{anomaly.key}: {anomaly.state}, {anomaly.severity_band} ({anomaly.severity:.0f})",
+        f"  from {at(anomaly.start)} to {at(anomaly.end)}, at its most unusual at {at(anomaly.peak)}",
+        f"  actual {anomaly.actual:.4g}, expected {anomaly.expected:.4g}, normal {anomaly.lower:.4g} to {anomaly.upper:.4g}",
+        f"  score {anomaly.score:.2f} ({anomaly.direction}; 1 is the edge of normal)",
+    ]
+    lines += [f"  {name}: {value}" for name, value in anomaly.explanation.items() if isinstance(value, str | int | float)]
+    return [indent + line for line in lines]
+
+
+def incident_lines(incident: Incident) -> list[str]:
+    """An incident in words: what, since when, why, and what to do."""
+    until = "open" if incident.resolved is None else f"resolved {at(incident.resolved)}"
+    how_bad = f"{incident.severity_band} ({incident.severity:.0f})"
+    lines = [incident.title, f"  {how_bad}, since {at(incident.start)}, noticed {at(incident.opened)}, {until}"]
+    if incident.merged_into:
+        lines.append(f"  merged into {incident.merged_into}")
+    if incident.owner:
+        lines.append(f"  owner {incident.owner}")
+    for cause in incident.causes:
+        lines.append(f"probable cause {', '.join(value for _, value in cause.entity)} ({cause.confidence:.0%})")
+        lines += [f"  {at(line.at)}  {line.text}" for line in cause.evidence]
+    for change in incident.pattern_changes.values():
+        lines.append(f"new pattern {change.text}")
+    for heads_up in incident.heads_ups.values():
+        lines.append(f"heads-up {heads_up.key}: {heads_up.state}, crosses {heads_up.limit:.4g} at about {at(heads_up.at)}")
+    for advice in incident.recommendations:
+        lines.append(f"do {advice.title} ({'; '.join(advice.why)})")
+        lines += [f"  check {check}" for check in advice.checks]
+        lines += [f"  {fix.step} (risk {fix.risk})" for fix in advice.fixes]
+    for anomaly in incident.anomalies.values():
+        lines += anomaly_lines(anomaly)
+    return lines
