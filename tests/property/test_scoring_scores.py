@@ -126,9 +126,9 @@ def test_the_first_points_after_a_gap_alarm_only_to_go_on_with_a_run(seed: int, 
     assert not (got[WARM + missing : WARM + missing + 10] >= 1).any()
 
     busy[WARM - 3 :] += 1000.0
-    busy[WARM : WARM + min(missing, 200)] = np.nan
+    back = WARM + min(missing, 40)
+    busy[WARM:back] = np.nan
     got, reason = score(busy, expected)
-    back = WARM + min(missing, 200)
     assert (got[WARM - 3 : WARM] >= 1).any()
     assert got[back] >= 1
     assert reason[back] == CONTINUED

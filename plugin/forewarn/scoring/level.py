@@ -30,8 +30,9 @@ FALSE_ALARM_POINTS: Final = 720
 
 _LEAST: Final = np.log(4.0)
 """No level is below four scales (2.7 standard deviations of Gaussian noise)."""
-_SLOPE: Final = 0.12
-"""Slope of the logarithms of Gaussian peaks against Gumbel's reduced variate: where a fresh series starts."""
+_SLOPE: Final = 0.2
+"""Slope of the logarithms of peaks against Gumbel's reduced variate that a fresh series is thought to have: steeper than
+Gaussian noise (0.12), since few series are that tame."""
 _SLOPES: Final = (0.04, 0.4)
 """Bounds of the slope: below, peaks that recur with equal height still need a margin; above, tails have no mean."""
 _PSEUDO: Final = 8
