@@ -175,26 +175,28 @@ def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
 
     Raises SourceRejected for a path that does not exist, holds no CSV, or would write the same output as another.
     """
-    jobs: list[Job] = []
-    taken: dict[Path, Path] = {}
+    target: dict[Path, Path] = {}
+    named: dict[Path, str] = {}
     for path in paths:
         if not path.exists():
             raise SourceRejected(str(path), "no such file or folder")
         found = sorted(path.rglob("*.csv")) if path.is_dir() else [path]
         if not found:
             raise SourceRejected(str(path), "holds no .csv file")
-        base = path if path.is_dir() else path.parent
         for file in found:
-            if file.name.endswith(".test.csv") and file.with_name(file.name[:-9] + ".train.csv") in found:
-                continue
-            pair = [file]
-            if file.name.endswith(".train.csv") and (test := file.with_name(file.name[:-10] + ".test.csv")) in found:
-                pair.append(test)
-            outputs = tuple(out / one.relative_to(base) for one in pair)
-            for one, target in zip(pair, outputs, strict=True):
-                if taken.setdefault(target, one) != one:
-                    raise SourceRejected(str(one), f"would write the same scores as {taken[target]}")
-            jobs.append(Job(str(file.relative_to(base)), tuple(pair), outputs))
+            name = file.relative_to(path if path.is_dir() else path.parent)
+            target[file], named[file] = out / name, str(name)
+    jobs: list[Job] = []
+    taken: dict[Path, Path] = {}
+    for file, scores in target.items():
+        if taken.setdefault(scores, file) != file:
+            raise SourceRejected(str(file), f"would write the same scores as {taken[scores]}")
+        if file.name.endswith(".test.csv") and file.with_name(file.name[:-9] + ".train.csv") in target:
+            continue
+        pair = [file]
+        if file.name.endswith(".train.csv") and (test := file.with_name(file.name[:-10] + ".test.csv")) in target:
+            pair.append(test)
+        jobs.append(Job(named[file], tuple(pair), tuple(target[one] for one in pair)))
     return jobs
 
 

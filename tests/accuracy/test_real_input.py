@@ -112,8 +112,7 @@ def test_every_bucket_of_the_series_was_run(replayed: Replayed) -> None:
     assert replayed.summary["failing"] == {}
     assert detector["series"] == 1
     assert detector["buckets"] == (replayed.end - replayed.start) // STEP
-    days = (replayed.end - replayed.start) / DAY
-    assert days - 1 <= detector["fits"] <= days + 3  # one a day, and one when the series is first seen
+    assert detector["fits"] >= (replayed.end - replayed.start) // DAY  # one a day, and more while the series is young
 
 
 def test_fetched_annotations_are_the_anomalies_of_the_store(replayed: Replayed) -> None:

@@ -76,6 +76,7 @@ def test_train_and_test_are_one_series(tmp_path: Path, line: tuple[np.ndarray, F
     write(tmp_path / "in" / "a" / "x.test.csv", times[300:], values[300:])
     write(tmp_path / "whole" / "x.csv", times, values)
     [pair] = find_jobs([tmp_path / "in"], tmp_path / "out")
+    assert [job.inputs for job in find_jobs(pair.inputs[::-1], tmp_path / "out")] == [pair.inputs]
     assert [path.name for path in pair.inputs] == ["x.train.csv", "x.test.csv"]
     assert [path.relative_to(tmp_path / "out").as_posix() for path in pair.outputs] == ["a/x.train.csv", "a/x.test.csv"]
     [whole] = find_jobs([tmp_path / "whole" / "x.csv"], tmp_path / "out")
