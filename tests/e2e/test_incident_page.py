@@ -101,7 +101,7 @@ def test_an_incident_is_drawn_as_it_is_stored(
     assert_nothing_ran(browser)
     window = scene.OPEN.start - 2 * HOUR, scene.OPEN.end + 2 * HOUR
     drawn = browser.find_elements(By.CSS_SELECTOR, "svg.drawing")
-    keys = [scene.DISK, scene.FREE, scene.ERRORS, scene.SLOW, scene.LATENCY, scene.LINES]
+    keys = [scene.DISK, scene.FREE, scene.SLOW, scene.ERRORS, scene.LATENCY, scene.LINES]
     for key, svg in zip(keys, drawn, strict=True):
         (stored,) = store.scores([key.id], *window, 1_000)
         path = svg.find_element(By.CSS_SELECTOR, "path.actual").get_attribute("d") or ""

@@ -161,7 +161,7 @@ def test_a_plot_has_a_point_for_each_stored_value_and_a_mark_for_each_anomalous_
                           "latency checkout", "shop-logs payment"}  # fmt: skip
     window = scene.OPEN.start - 2 * HOUR, scene.OPEN.end + 2 * HOUR
     lines = reading.all("path", "actual")
-    order = [scene.DISK, scene.FREE, scene.ERRORS, scene.SLOW, scene.LATENCY, scene.LINES]
+    order = [scene.DISK, scene.FREE, scene.SLOW, scene.ERRORS, scene.LATENCY, scene.LINES]
     hits = 0
     for key, given in zip(order, lines, strict=True):
         (stored,) = store.scores([key.id], *window, 1_000)

@@ -46,6 +46,10 @@ AROUND: Final = 2 * HOUR
 LONGEST: Final = 7 * DAY
 """Of a longer incident the last part is drawn."""
 MOST_PLOTS: Final = 8
+CAUSE: Final = 40.0
+"""How much more a series counts than its severity (0-100) when plots are chosen, if it is one of the probable cause."""
+LINES: Final = 40.0
+"""How much less it counts if it is the number of lines of a pattern."""
 MOST_ENTITIES: Final = 24
 MOST_CAUSES: Final = 3
 MOST_EVENTS: Final = 40
@@ -145,20 +149,26 @@ def window_of(incident: Incident) -> Window:
 
 
 def _keys(incident: Incident, answers: Answers) -> list[SeriesKey]:
-    """The member series, those to draw first in front: heads-ups, then by severity, then by time.
+    """The member series, those to draw first in front: heads-ups, then by weight, then by time.
 
     A new pattern may not have a series yet: it is shown with its lines, and is drawn only if there is something to draw.
     """
     known = answers.catalogue.known
+    cause = set(incident.causes[0].entity) if incident.causes else set()
+
+    def weight(key: SeriesKey, severity: float) -> float:
+        """The cause's own series explain most; how often a line was written explains less than a metric."""
+        return severity + CAUSE * bool(cause & set(key.entity)) - LINES * bool(pattern_of(key))
+
     ranked: dict[SeriesKey, tuple[float, int]] = {}
     members: list[tuple[SeriesKey, float, int]] = [
-        *((ahead.key, 200.0 if ahead.state == "open" else 110.0, ahead.since) for ahead in incident.heads_ups.values()),
-        *((anomaly.key, anomaly.severity, anomaly.start) for anomaly in incident.anomalies.values()),
-        *((change.key, 0.0, change.at) for change in _first(incident) if known(change.key.id) is not None),
+        *((ahead.key, 300.0 if ahead.state == "open" else 200.0, ahead.since) for ahead in incident.heads_ups.values()),
+        *((a.key, weight(a.key, a.severity), a.start) for a in incident.anomalies.values()),
+        *((change.key, -LINES, change.at) for change in _first(incident) if known(change.key.id) is not None),
     ]
-    for key, weight, start in members:
-        before = ranked.get(key, (-1.0, start))
-        ranked[key] = max(before[0], weight), min(before[1], start)
+    for key, worth, start in members:
+        before = ranked.get(key, (worth, start))
+        ranked[key] = max(before[0], worth), min(before[1], start)
     return sorted(ranked, key=lambda key: (-ranked[key][0], ranked[key][1], key))
 
 

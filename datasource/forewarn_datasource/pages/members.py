@@ -106,16 +106,15 @@ def heads_up_of(ahead: HeadsUp, now: int) -> HeadsUpView:
     """What will be crossed, when, and how sure that is, as sentences; `now` is the time of reading."""
     name = f"{line(ahead.key.detector, 80)} of {where_of(ahead.key)}" if ahead.key.entity else line(ahead.key.detector, 80)
     limit, value = amount(ahead.limit, ahead.unit), amount(ahead.actual, ahead.unit)
+    detail = f"At {value} when last looked at. Foreseen since {near(ahead.since, now)}."
     if ahead.state == "reached":
         sentence = f"went {ahead.side} {limit} at about {near(ahead.at, now)}"
     elif ahead.state == "withdrawn":
         sentence = f"was expected to go {ahead.side} {limit}; it is no longer"
     else:
         sentence = f"will go {ahead.side} {limit} at about {near(ahead.at, now)} ({ago(ahead.at, now)})"
-    detail = (
-        f"Probability {100 * ahead.probability:.0f} %; with 80 % between {near(ahead.earliest, now)} "
-        f"and {near(ahead.latest, now)}. At {value} when last looked at. Foreseen since {near(ahead.since, now)}."
-    )
+        sure = f"with 80 % between {near(ahead.earliest, now)} and {near(ahead.latest, now)}"
+        detail = f"Probability {100 * ahead.probability:.0f} %; {sure}. {detail}"
     return HeadsUpView(name, sentence, detail, ahead.state)
 
 
@@ -154,7 +153,10 @@ def _new_pattern(change: PatternChange, pattern: Pattern | None) -> PatternView:
 
 
 def _seen(pattern: Pattern | None) -> str:
-    return f"{pattern.total:,} lines so far, the last {moment(pattern.last_seen)}" if pattern and pattern.total else ""
+    if not pattern or not pattern.total:
+        return ""
+    lines = "1 line" if pattern.total == 1 else f"{pattern.total:,} lines"
+    return f"{lines} so far, the last {moment(pattern.last_seen)}"
 
 
 def events_of(incident: Incident) -> Iterator[Event]:

@@ -120,13 +120,12 @@ def draw(line: Line, window: Window, anomalies: Sequence[Anomaly], heads_up: Hea
 
 
 def _extent(known: Sequence[Float], limit: Sequence[float]) -> tuple[float, float]:
-    """The range of the value axis; counts do not reach below zero because a band does."""
+    """The range of the value axis; what was never below zero is not drawn below it because its band reaches there."""
     found = np.concatenate([*known, np.array(limit, dtype=np.float64)])
     found = found[np.isfinite(found)]
     low, high = float(found.min()), float(found.max())
-    measured = np.concatenate(known[:2])
-    measured = measured[np.isfinite(measured)]
-    if measured.size and measured.min() >= 0:
+    measured = known[0][np.isfinite(known[0])]
+    if measured.size and measured.min() >= 0 and high > 0:
         low = max(low, 0.0)
     if low > 0 and low < 0.4 * high:
         low = 0.0
@@ -197,7 +196,7 @@ def _time_ticks(scales: _Scales) -> tuple[Tick, ...]:
 
 def _value_ticks(scales: _Scales, factor: float) -> tuple[Tick, ...]:
     low, high = scales.low / factor, scales.high / factor
-    rough = (high - low) / 3
+    rough = (high - low) / 4
     if not (math.isfinite(rough) and rough > 0):
         return ()
     power = 10.0 ** math.floor(math.log10(rough))
