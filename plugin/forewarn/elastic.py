@@ -212,5 +212,5 @@ def index_all(client: Elasticsearch, templates: Mapping[str, Mapping[str, Any]],
     with store_errors():
         for name, body in templates.items():
             client.indices.put_index_template(name=name, **body)
-        indexed, _ = bulk(client, actions, chunk_size=2000, request_timeout=120, refresh=True)
+        indexed, _ = bulk(client.options(request_timeout=120), actions, chunk_size=2000, refresh=True)
     return indexed
