@@ -22,7 +22,7 @@ _FLOOR: Final = np.log(0.1)
 """No scale is below a tenth of the spread of the past values: a median of 0 knows no size."""
 _ORDINARY: Final = 0.75
 """Share of the blocks that the spread is taken from: one heavy event of days must not blind a series for weeks."""
-_RARE: Final = 0.3
+_RARE: Final = 0.03
 """Share of the whole standard deviation that counts in any case: rare spikes over a constant have a size, too."""
 _ROUNDING: Final = 1e-9
 """Share of the value below which a deviation is the arithmetic's, not the world's."""
