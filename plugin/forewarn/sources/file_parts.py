@@ -169,6 +169,7 @@ def _cut(file: BinaryIO, found: _Known, old: _Known | None, packed: bool) -> Non
         return
     begin = 0
     if table.kind == "csv" and not packed:
+        file.seek(0)
         header = file.readline()
         begin, packed = file.tell(), not header.endswith(b"\n") or header.count(b'"') % 2 > 0
     if old is not None and old.parts:

@@ -18,6 +18,7 @@ from forewarn.errors import SourceError
 from forewarn.series import TimeGrid
 from forewarn.sources.assembly import Assembly, Raw
 from forewarn.sources.demands import needs_number
+from forewarn.sources.file_buckets import Columns, Values, values_in_buckets
 from forewarn.sources.file_parts import Part, Parts, Unsettled
 from forewarn.sources.file_sheets import Sheet, Sheets
 from forewarn.sources.file_shelf import Shelf
@@ -30,7 +31,6 @@ _MOST_NAMES: Final = 500_000
 """Different entities, or different values of a field that are told apart, for which there is no answer."""
 
 Times = NDArray[np.int64]
-Columns = dict[str, NDArray[Any]]
 
 
 class _Numbers(dict[Any, int]):
@@ -49,6 +49,8 @@ class Plan:
     """All fields that it looks at, the time first."""
     entities: _Numbers = field(default_factory=_Numbers)
     values: _Numbers = field(default_factory=_Numbers)
+    started: bool = False
+    """Whether it has been read."""
 
     @property
     def time_field(self) -> str:
@@ -62,7 +64,6 @@ class Rows:
 
     times: Times
     columns: Columns
-    """`entity` int32, and `n` float64 (NaN: no number), `v` int32 (-1: no value) or `hit` bool."""
     wrong: Times
     """When something that should be a number is none."""
 
@@ -138,18 +139,27 @@ class RowStore:
         if any(part.size > self._room for part in parts):
             return None
         made: dict[Part, Rows] = {}
+
+        def keep(sheet: Sheet) -> None:
+            made.update((part, rows) for part, rows in self._reduce(detector, plan, sheet).items() if _is_on(grid, part, plan))
+
         for batch in _batches([part for part in parts if plan.time_field not in part.facts]):
-            made |= self._reduce(detector, plan, self._sheets.load(batch, plan.fields, types))
-        facts = [part.facts[plan.time_field] for part in parts]
-        if any(fact.faulty for fact in facts):
+            keep(self._sheets.load(batch, plan.fields, types))
+        if any(part.facts[plan.time_field].faulty for part in parts):
             return None
-        inside = [part for part, fact in zip(parts, facts, strict=True) if fact.first < grid.end and fact.last >= grid.start]
-        made = {part: rows for part in inside if (rows := made.get(part) or self._rows.get((part, plan))) is not None}
-        for part in inside:
-            if part not in made and (sheet := self._sheets.find(part, plan.fields)) is not None:
-                made |= self._reduce(detector, plan, sheet)
-        for batch in _batches([part for part in inside if part not in made]):
-            made |= self._reduce(detector, plan, self._sheets.load(batch, plan.fields, types))
+        inside = [part for part in parts if _is_on(grid, part, plan)]
+        # The first read of a plan reduces all parts while their documents are at hand; later ones just what they need.
+        made |= {part: rows for part in inside if (rows := self._rows.get((part, plan))) is not None}
+        wanted = inside if plan.started else parts
+        plan.started = True
+        absent = [part for part in wanted if part not in made and self._rows.get((part, plan)) is None]
+        done: set[Part] = set()
+        for part in absent:
+            if part not in done and (sheet := self._sheets.find(part, plan.fields)) is not None:
+                keep(sheet)
+                done |= sheet.numbers.keys()
+        for batch in _batches([part for part in absent if part not in done]):
+            keep(self._sheets.load(batch, plan.fields, types))
         found = [made[part] for part in inside]
         return found if sum(rows.size for rows in found) <= self._room else None
 
@@ -165,14 +175,22 @@ class RowStore:
         return found
 
     def _aggregate(self, detector: Detector, plan: Plan, grid: TimeGrid, columns: Columns, assembly: Assembly) -> None:
+        entities, buckets, values = values_in_buckets(detector, grid, columns) or self._stated(detector, grid, columns)
+        names: list[Raw] = list(plan.entities)
+        assembly.put(map(names.__getitem__, entities.tolist()), (grid.start + grid.step * buckets).tolist(), values)
+
+    def _stated(self, detector: Detector, grid: TimeGrid, columns: Columns) -> Values:
         with self._database.cursor() as connection:
             connection.register("rows_inside", columns)
-            values = connection.execute(aggregate_of(detector, grid, "rows_inside").sql).fetchnumpy()
+            found = connection.execute(aggregate_of(detector, grid, "rows_inside").sql).fetchnumpy()
             connection.unregister("rows_inside")
-        names: list[Raw] = list(plan.entities)
-        entities = map(names.__getitem__, np.ma.getdata(values["entity"]).tolist())
-        starts = (grid.start + grid.step * np.ma.getdata(values["bucket"])).tolist()
-        assembly.put(entities, starts, np.ma.filled(values["value"].astype(np.float64), np.nan))
+        values = np.ma.filled(found["value"].astype(np.float64), np.nan)
+        return np.ma.getdata(found["entity"]), np.ma.getdata(found["bucket"]), values
+
+
+def _is_on(grid: TimeGrid, part: Part, plan: Plan) -> bool:
+    facts = part.facts[plan.time_field]
+    return facts.first < grid.end and facts.last >= grid.start
 
 
 def _batches(parts: Sequence[Part]) -> Iterator[list[Part]]:

@@ -185,16 +185,22 @@ def _selected(detector: Detector, rows: str, fields: Mapping[str, str], paramete
 
 
 def _aggregate(detector: Detector, grid: TimeGrid) -> str:
-    """Values are added in the order of their size: so neither threads nor the slicing of a grid show in the last bit."""
+    """Values are added in the order of their size: so neither threads nor the slicing of a grid show in the last bit.
+
+    `file_buckets` computes the same of rows in memory; each operation here is one there.
+    """
     if detector.percentile is not None:
-        return f"quantile_cont(n, {detector.percentile / 100!r})"
+        place = f"((count(n) - 1)::DOUBLE * '{detector.percentile / 100!r}'::DOUBLE)"
+        ranked = "list(n ORDER BY n) FILTER (n IS NOT NULL)"
+        low, high = (f"({ranked})[{end}({place})::BIGINT + 1]" for end in ("floor", "ceil"))
+        return f"{low} + ({high} - {low}) * ({place} - floor({place}))"
     return {
         "count": "count(*)::DOUBLE",
-        "rate": f"count(*)::DOUBLE * {1000 / grid.step!r}",
-        "ratio": "count_if(hit)::DOUBLE / count(*)",
+        "rate": f"count(*)::DOUBLE * 1000::DOUBLE / {grid.step}::DOUBLE",
+        "ratio": "count_if(hit)::DOUBLE / count(*)::DOUBLE",
         "cardinality": "count(DISTINCT v)::DOUBLE",
         "sum": "coalesce(fsum(n ORDER BY n), 0)",
-        "avg": "favg(n ORDER BY n)",
-        "min": "min(n)",
-        "max": "max(n)",
+        "avg": "fsum(n ORDER BY n) / count(n)::DOUBLE",
+        "min": "CASE WHEN min(n) = 0 THEN 0 ELSE min(n) END",  # and no negative zero
+        "max": "CASE WHEN max(n) = 0 THEN 0 ELSE max(n) END",
     }[detector.function]

@@ -56,7 +56,7 @@ def files_of(path: str) -> tuple[str, ...]:
     if not glob.has_magic(path):
         raise SourceRejected(path, "there is no such file")
     found = glob.glob(path, recursive=True)  # noqa: PTH207  Path.glob takes no absolute patterns
-    return tuple(sorted(name for name in found if Path(name).is_file()))
+    return tuple(sorted(filter(os.path.isfile, found)))  # a Path of each name would take most of the time of a read
 
 
 def tables_of(files: Iterable[str]) -> list[Table]:

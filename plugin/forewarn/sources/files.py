@@ -68,7 +68,8 @@ class FileMetrics:
                 raise SourceRejected(path, f"{error.setting}: {error}") from error
             found = _read_into(assembly, connection, statement, len(detector.split_by))
             found += _rejected_rows(connection, tables)
-        for file, why in settled(found, tables):
+        # Threads find faults in any order; the first by name is told, so that it is the same one each time.
+        for file, why in settled(sorted(found, key=lambda fault: (fault.file, fault.line or 0, fault.kind)), tables):
             raise SourceRejected(file, why)
         return assembly.batch()
 
@@ -94,6 +95,11 @@ class FileMetrics:
             return False
         with self._one_at_a_time, self._database.cursor() as connection:
             return self._rows.read(detector, grid, files, _Columns(connection), assembly)
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that are spent on files that were seen, more or less."""
+        return self._rows.used if self._rows is not None else 0
 
     def close(self) -> None:
         """Closes the database in memory."""
