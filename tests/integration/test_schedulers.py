@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.places import open_store
+from tests.world import START, Recorder, counts_detector, latency_detector, make_parts, run, visible, world_series
+
 from forewarn.detector import DAY, HOUR
 from forewarn.errors import StoreUnavailable, TickRefused
 from forewarn.nominal import due_ticks
@@ -12,8 +15,6 @@ from forewarn.ports import Store
 from forewarn.results import Notification
 from forewarn.service import Runner
 from forewarn.tick import run_tick
-from tests.places import open_store
-from tests.world import START, Recorder, counts_detector, latency_detector, make_parts, run, visible, world_series
 
 DETECTORS = (counts_detector(), latency_detector())
 SERIES = world_series()
@@ -100,7 +101,7 @@ def test_down_for_six_hours_and_back_equals_never_having_been_down(
 def test_a_source_that_was_down_is_named_and_caught_up(opener: Callable[[], Store], alone: dict[str, object]) -> None:
     clock = [0]
     parts = make_parts(
-        opener(), DETECTORS, SERIES, origin=FIRST, down=lambda end: FIRST + 5 * HOUR < end and clock[0] < FIRST + 11 * HOUR
+        opener(), DETECTORS, SERIES, origin=FIRST, down=lambda end: end > FIRST + 5 * HOUR and clock[0] < FIRST + 11 * HOUR
     )
     runner = Runner(parts, lambda: clock[0], iter(f"n{n}" for n in range(10_000)).__next__)
     failing = set()

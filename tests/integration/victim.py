@@ -10,13 +10,13 @@ import sys
 import uuid
 from collections import Counter
 
+from tests.places import open_store
+from tests.world import DAY, HOUR, START, counts_detector, latency_detector, make_parts, world_series
+
 from forewarn.nominal import due_ticks
 from forewarn.notify.webhook import WebhookNotifier
 from forewarn.ports import Store
 from forewarn.tick import Memory, Parts, run_tick
-
-from tests.places import open_store
-from tests.world import DAY, HOUR, START, counts_detector, latency_detector, make_parts, world_series
 
 DETECTORS = (counts_detector(), latency_detector())
 FIRST = START + 12 * DAY + 20 * HOUR

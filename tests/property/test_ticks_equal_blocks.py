@@ -1,12 +1,12 @@
 """One block of buckets gives what as many ticks give, wherever time is cut and whenever the process forgets."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.world import START, counts_detector, latency_detector, make_parts, run, visible, world_series
+
 from forewarn.detector import DAY, HOUR
 from forewarn.nominal import due_ticks
 from forewarn.stores.sqlite import SqliteStore
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from tests.world import START, counts_detector, latency_detector, make_parts, run, visible, world_series
 
 DETECTORS = (counts_detector(), latency_detector())
 SERIES = world_series()

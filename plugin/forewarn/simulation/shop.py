@@ -176,5 +176,3 @@ def _campaigns(events: Sequence[Event], grid: TimeGrid) -> Float:
 def _nightly(grid: TimeGrid) -> Float:
     bucket = grid.times() % DAY // STEP
     return ((bucket >= _NIGHTLY[0]) & (bucket < _NIGHTLY[1])).astype(np.float64)
-
-

@@ -1,8 +1,8 @@
 """Metrics from files, aggregated by DuckDB: the adapter of `MetricSource` for CSV, NDJSON and Parquet.
 
-Owns: FileMetrics, and DuckDB, which is imported here alone. A read goes through the files once; the same files always
-give the same values to the last bit. Files may be appended to meanwhile: a last line that is not complete yet is left
-for the next read.
+Owns: FileMetrics. The first read goes through the files; after that `file_rows` answers from memory, and only what is new in
+them is parsed. Where it cannot be sure, each read goes through the files once. The same files always give the same values to
+the last bit. Files may be appended to meanwhile: a last line that is not complete yet is left for the next read.
 """
 
 import os
