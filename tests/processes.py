@@ -62,7 +62,10 @@ def _collect(stream: Iterable[str], lines: list[str]) -> None:
 class Service:
     """A command that goes on until it is stopped; what it prints is collected while it runs."""
 
-    def __init__(self, arguments: Sequence[str | Path], cwd: Path | None, env: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, arguments: Sequence[str | Path], cwd: Path | None, env: Mapping[str, str] | None, patience: float = PATIENCE
+    ) -> None:
+        self.patience = patience
         self.process = subprocess.Popen(
             [COMMAND, *map(str, arguments)],
             cwd=cwd,
@@ -94,7 +97,7 @@ class Service:
 
     def until(self, happened: Callable[[], bool], what: str) -> None:
         """Waits until something has happened; fails with what was printed if it does not, or if the process ends before."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while not happened():
             assert self.process.poll() is None, f"ended with {self.process.returncode} before {what}: {''.join(self.err)}"
             assert time.monotonic() < deadline, f"no {what}: {''.join(self.err)}"
@@ -112,16 +115,18 @@ class Service:
 
     def end(self) -> int:
         """Waits for the end and returns the exit code; everything that was printed is in `out` and `err` then."""
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(self.patience)
         for reader in self._readers:
-            reader.join(PATIENCE)
+            reader.join(self.patience)
         return code
 
 
 @contextmanager
-def serving(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Iterator[Service]:
+def serving(
+    *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, patience: float = PATIENCE
+) -> Iterator[Service]:
     """The command in the background; killed at the end of the block if it still runs."""
-    service = Service(arguments, cwd, env)
+    service = Service(arguments, cwd, env, patience)
     try:
         yield service
     finally:

@@ -5,6 +5,7 @@ Two services share the server of this file: one has its store there, the other r
 
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from signal import SIGTERM
 
@@ -15,9 +16,10 @@ from tests.places import open_store
 from tests.processes import Service, ask, serving
 
 from forewarn.detector import HOUR, MINUTE
+from forewarn.errors import StoreUnavailable
 from forewarn.series import SeriesKey
 
-pytestmark = [pytest.mark.xdist_group("e2e outage"), pytest.mark.elasticsearch]
+pytestmark = pytest.mark.elasticsearch
 STEP = 5_000
 CONFIG = """
 elasticsearch: {{hosts: ["{url}"], request_timeout: 10s}}
@@ -82,14 +84,12 @@ def last_tick(service: Service) -> int:
 
 
 def scored(place: str) -> list[int]:
-    """The buckets that are published, by their start."""
-    store = open_store(place)
-    try:
+    """The buckets that are published, by their start; none while the server has not found its shards again."""
+    with suppress(StoreUnavailable), closing(open_store(place)) as store:
         store.refresh()
         found = store.scores([SeriesKey("beat").id], wall() - 2 * HOUR, wall() + HOUR, 100_000)
         return found[0].start.tolist() if found else []
-    finally:
-        store.close()
+    return []
 
 
 def test_down_at_the_start_it_waits_and_says_so(services: dict[str, Service]) -> None:

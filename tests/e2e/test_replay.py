@@ -23,7 +23,7 @@ from tests.processes import annotations, ask, forewarn, serving
 from forewarn.detector import DAY, HOUR, MINUTE
 from forewarn.series import SeriesKey
 
-pytestmark = [pytest.mark.xdist_group("e2e replay"), pytest.mark.elasticsearch]
+pytestmark = pytest.mark.elasticsearch
 TOKEN = "a-token-of-the-test"
 CONFIG = """
 elasticsearch: {{hosts: ["{url}"]}}

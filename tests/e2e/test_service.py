@@ -14,7 +14,6 @@ from tests.processes import Service, annotations, ask, forewarn, serving
 from forewarn.detector import DAY, HOUR, MINUTE
 from forewarn.series import SeriesKey
 
-pytestmark = pytest.mark.xdist_group("e2e service")
 PULSE = 5_000
 CONFIG = """
 store: sqlite:///forewarn.db
