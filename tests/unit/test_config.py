@@ -94,7 +94,9 @@ def test_a_log_is_a_stream_and_a_detector_that_counts_its_patterns() -> None:
     (log,) = parse(EXAMPLE, ENVIRON, Path()).logs
     lines = Selection(index="logs-*")
     assert log.stream == LogStream("app-logs", lines, "message", ("service.name",), "log.level")
-    assert log.detector == Detector("app-logs", lines, "count", split_by=("service.name", "pattern"))
+    few = MinDeviation(absolute=5.0)  # lines, unless the configuration says otherwise
+    split = ("service.name", "pattern")
+    assert log.detector == Detector("app-logs", lines, "count", split_by=split, min_deviation=few)
 
 
 def test_every_setting_of_a_log_is_mapped() -> None:

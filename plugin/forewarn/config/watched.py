@@ -64,7 +64,8 @@ def log_of(section: LogSection, calendars: CalendarsSection, place: Place) -> Lo
     if PATTERN_FIELD in section.split_by:
         raise place.at("split_by").refuse(f"{PATTERN_FIELD} is what Forewarn itself adds; lines are split by other fields")
     watched = _watched(section, calendars, "", place)
-    watched["min_deviation"] = MinDeviation(absolute=FEWEST_LINES)
+    if watched["min_deviation"] == MinDeviation():
+        watched["min_deviation"] = MinDeviation(absolute=FEWEST_LINES)
     detector = Detector(function="count", split_by=(*section.split_by, PATTERN_FIELD), **watched)
     stream = LogStream(section.name, detector.selection, section.message, section.split_by, section.level, section.redact)
     return LogConfig(stream, detector)
