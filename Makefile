@@ -14,7 +14,7 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help install test pytest lint format parity bench bench-peers elasticsearch demo test-accuracy accuracy clean server node
+.PHONY: shops help install test pytest lint format parity bench bench-peers elasticsearch demo test-accuracy accuracy clean server node
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -89,6 +89,9 @@ accuracy: install  ## all of the accuracy data, with the table of FOREWARN_EVAL
 	@test -d "$(FOREWARN_DATA)" || { echo "missing: the accuracy data in $(FOREWARN_DATA). Set FOREWARN_DATA to their folder." >&2; exit 1; }
 	@test -d "$(FOREWARN_EVAL)" || { echo "missing: the evaluation in $(FOREWARN_EVAL). Set FOREWARN_EVAL to its folder." >&2; exit 1; }
 	$(BIN)/python -m tests.accuracy.full
+
+shops: install  ## the demo over ten seeds of the simulated shop, judged by its truth, with a table
+	$(BIN)/python -m tests.accuracy.shops
 
 clean:  ## removes what make has made, the virtual environment and the cached Elasticsearch included
 	rm -rf .venv .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/golden/node_modules
