@@ -29,7 +29,7 @@ def holiday_days(countries: tuple[str, ...], first_year: int, last_year: int) ->
             found = holidays.country_holidays(
                 code, subdiv=part or None, years=range(first_year, last_year + 1), expand=False, language="en_US"
             )
-        except (NotImplementedError, AttributeError) as error:
+        except (NotImplementedError, AttributeError) as error:  # how the holidays package says that it knows no such country
             raise ModelError(f"no holidays are known for {country!r}: {error}") from error
         for day in found:
             for name in found.get_list(day):

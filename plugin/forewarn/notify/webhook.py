@@ -30,6 +30,10 @@ class WebhookNotifier:
         {"key": "<subject>/<transition>", "number": 17, "subject": "...", "transition": 2,
          "event": "opened" | "updated" | "resolved", "at": <UTC ms>, "late": false, "payload": {...}}
 
+    The payload tells of an incident: incident (id), title, state, merged_into, start and end (UTC ms), severity (0-100) and
+    severity_band, owner, entities and causes (entity, confidence, evidence lines), recommendations (card, title, why, fixes),
+    pattern_changes (texts), and the numbers of anomalies and heads_ups; `delivery.payload` makes it.
+
     The header `Idempotency-Key` is the `key`, the same whenever the notification is sent again: a service drops repeats by
     it. Any 2xx means taken. Everything else, a redirect too (it could carry the headers elsewhere), is NotificationFailed.
     Connects directly, not through a proxy.
