@@ -46,7 +46,8 @@ class WorkerPool:
 
         When a worker dies (killed, out of memory), the tasks that were running are suspects: each is tried again alone
         in a fresh pool, so that one deadly task cannot take others down. None stands for a task whose worker died twice
-        with no other task running. Exceptions of the function are raised here.
+        with no other task running. An exception of the function is raised here, after the tasks that were running have
+        ended; of several, that of the earliest task, whichever happened to be noticed first.
         """
         todo = list(tasks)
         if not self._processes:
@@ -76,6 +77,7 @@ class WorkerPool:
         """Fills in `results` of the tasks with these numbers; returns those that were running when a worker died."""
         waiting, running = deque(numbers), dict[Future[Result], int]()
         suspects: list[int] = []
+        failed: dict[int, Exception] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < in_flight:
@@ -89,10 +91,15 @@ class WorkerPool:
                     except BrokenProcessPool:
                         suspects += [number, *self._bury(running, results)]
                         break
+                    except Exception as error:  # noqa: BLE001 - raised below, once the tasks before it have ended
+                        failed[number] = error
+                        waiting.clear()
         except BaseException:
             for future in running:
                 future.cancel()
             raise
+        if failed:
+            raise failed[min(failed)]
         return sorted(suspects)
 
     def _bury(self, running: dict[Future[Result], int], results: list[Result | None]) -> list[int]:
