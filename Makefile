@@ -14,7 +14,7 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: shops help install test pytest lint format parity bench bench-peers elasticsearch demo test-accuracy accuracy clean server node
+.PHONY: detection shops help install test pytest lint format parity bench bench-peers elasticsearch demo test-accuracy accuracy clean server node
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -92,6 +92,9 @@ accuracy: install  ## all of the accuracy data, with the table of FOREWARN_EVAL
 
 shops: install  ## the demo over ten seeds of the simulated shop, judged by its truth, with a table
 	$(BIN)/python -m tests.accuracy.shops
+
+detection: install  ## detection on generated data: recall, delay, false alarms, special days, beside a plain baseline
+	$(BIN)/python -m tests.detection.run $(DETECTION)
 
 clean:  ## removes what make has made, the virtual environment and the cached Elasticsearch included
 	rm -rf .venv .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/golden/node_modules

@@ -1,0 +1,151 @@
+"""The product's own code over a group of series, fast enough to judge thousands of them.
+
+Owns: `run` and the cache of forecasts. `full` moves the stream on with the default engine, as a live tick would. `cached` takes
+the forecasts of such a run and scores anew: the same scores (see the tests), seconds instead of minutes. Must not change what
+it runs.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from tests.detection.group import Group
+
+from forewarn.anomaly import Anomaly
+from forewarn.detector import Detector
+from forewarn.forecast import Calibration, Forecast, Model
+from forewarn.ports import Problem, Scorer
+from forewarn.scoring.episodes import Episodes
+from forewarn.scoring.scorer import ResidualScorer
+from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
+from forewarn.stream import advance, fresh
+from forewarn.wiring import backtest_rooms
+
+CACHE: Final = Path(__file__).resolve().parent.parent.parent / "build" / "detection-cache"
+ScorerOf = Callable[[Detector], Scorer]
+_CELLS: Final = 400_000
+"""Series x buckets that are scored at once, about; no cut changes a score."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Per series and bucket [S, T]: score and its reason; and the episodes, in their last state, by (row, start)."""
+
+    score: Float
+    reason: NDArray[np.int8]
+    episodes: tuple[tuple[int, Anomaly], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """A MetricSource over a batch in memory."""
+
+    batch: SeriesBatch
+
+    def read(self, _detector: Detector, grid: TimeGrid) -> SeriesBatch:
+        """The series that have data on the grid."""
+        part = self.batch.between(grid.start, grid.end)
+        some = ~np.isnan(part.values).all(axis=1)
+        if part.grid == grid and some.all():
+            return part
+        values = np.full((int(some.sum()), grid.size), np.nan)
+        first = grid.index(part.grid.start)
+        values[:, first : first + part.grid.size] = part.values[some]
+        return SeriesBatch(tuple(self.batch.keys[row] for row in np.flatnonzero(some)), grid, values)
+
+    def check(self, _detector: Detector) -> list[Problem]:
+        """Nothing can be wrong with an array."""
+        return []
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def scorer_of(ablate: str | None = None) -> ScorerOf:
+    """Makes the product's scorer, on request with one of its ingredients switched off."""
+    if ablate is None:
+        return ResidualScorer
+    return lambda detector: cast("Scorer", cast("Any", ResidualScorer)(detector, ablate=ablate))
+
+
+def run(group: Group, make: ScorerOf, cached: bool, folder: Path = CACHE, episodes: bool = False) -> Outcome:
+    """Scores of a group; where forecasts are asked from the cache and not there, they are made first."""
+    path = folder / f"{group.name}-{group.digest}.npz"
+    if not cached or not path.exists():
+        outcome = _full(group, make, path)
+        if not cached:
+            return outcome
+    with np.load(path) as saved:
+        return rescore(group, make, saved["expected"], saved["sigma"], saved["slots"].tolist(), episodes)
+
+
+def _full(group: Group, make: ScorerOf, path: Path) -> Outcome:
+    batch, detector = group.batch, group.detector
+    rooms = replace(backtest_rooms(detector, ArraySource(batch)), scorer=make(detector))
+    shape = batch.values.shape
+    expected, sigma, score = (np.full(shape, np.nan) for _ in range(3))
+    reason = np.zeros(shape, np.int8)
+    slots: set[int] = set()
+    changes: list[Anomaly] = []
+    stream = fresh(detector, rooms, group.grid.start)
+    while stream.watermark < group.grid.end:
+        stream, chunk = advance(stream, rooms, group.grid.end)
+        for step in chunk.steps:
+            rows = np.array([batch.rows[key] for key in step.actual.keys])
+            first = group.grid.index(step.actual.grid.start)
+            columns = slice(first, first + step.actual.grid.size)
+            expected[rows, columns], sigma[rows, columns] = step.forecast.expected, step.forecast.sigma
+            score[rows, columns], reason[rows, columns] = step.scores.score, step.scores.reason
+            changes += (anomaly for _, anomaly in step.changes)
+        slots |= {fit.slot for fit in chunk.fits}
+        if chunk.day is not None and chunk.day.grid.size:
+            stream = replace(stream, history=(*stream.history, *rooms.history.write(chunk.day, chunk.end)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}.part.npz")
+    np.savez(part, expected=expected, sigma=sigma, slots=np.array(sorted(slots), np.int64))
+    part.replace(path)
+    return Outcome(score, reason, _last_states(changes, batch.rows))
+
+
+def rescore(
+    group: Group, make: ScorerOf, expected: Float, sigma: Float, slots: Sequence[int], episodes: bool = False
+) -> Outcome:
+    """Scores (and, on request, episodes) of a group from forecasts [S, T] whose models were renewed at `slots`."""
+    batch, detector = group.batch, group.detector
+    scorer, fold = make(detector), Episodes(detector)
+    S, T = batch.values.shape
+    score, reason = np.full((S, T), np.nan), np.zeros((S, T), np.int8)
+    carry = scorer.start(batch.keys, group.grid.start)
+    changes: list[Anomaly] = []
+    opened: tuple[Anomaly, ...] = ()
+    rows = list(range(S))
+    status = ("ok",) * S
+    calibration: Calibration | None = None
+    for low, high in _cuts(group.grid, slots, max(1, _CELLS // S)):
+        grid = TimeGrid(group.grid.start + low * group.grid.step, group.grid.step, high - low)
+        if calibration is None or grid.start in slots:
+            model = Model("cached", batch.keys, (0, grid.start), group.grid.step, {}, {}, status)
+            calibration = scorer.calibrate(carry, rows, model, grid.start)
+        actual = SeriesBatch(batch.keys, grid, batch.values[:, low:high].copy())
+        forecast = Forecast(batch.keys, grid, expected[:, low:high].copy(), sigma[:, low:high].copy(), status, status)
+        scores, carry = scorer.score(actual, forecast, calibration, carry)
+        score[:, low:high], reason[:, low:high] = scores.score, scores.reason
+        if episodes:
+            opened, made = fold.fold(opened, actual, forecast, scores, detector.delay)
+            changes += (anomaly for _, anomaly in made)
+    return Outcome(score, reason, _last_states(changes, batch.rows))
+
+
+def _cuts(grid: TimeGrid, slots: Iterable[int], most: int) -> list[tuple[int, int]]:
+    """[low, high) in buckets: cut where models are renewed, and where it would get too much."""
+    edges = sorted({0, grid.size} | {index for slot in slots if 0 < (index := grid.index(slot)) < grid.size})
+    return [(a, min(a + most, high)) for low, high in pairwise(edges) for a in range(low, high, most)]
+
+
+def _last_states(changes: Iterable[Anomaly], rows: dict[SeriesKey, int]) -> tuple[tuple[int, Anomaly], ...]:
+    last = {anomaly.id: anomaly for anomaly in changes}
+    return tuple(sorted(((rows[one.key], one) for one in last.values()), key=lambda pair: (pair[0], pair[1].start)))
