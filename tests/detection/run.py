@@ -17,8 +17,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
-from tests.detection import other, series
+from tests.detection import clean, other, series
 from tests.detection.product import scorer_of
+from tests.generated import KINDS
 
 BUILD: Final = Path(__file__).resolve().parent.parent.parent / "build"
 Part = Callable[[argparse.Namespace], tuple[str, dict[str, Any]]]
@@ -45,7 +46,17 @@ def part_other(asked: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     return other.table(verdicts, asked.per_series)
 
 
-PARTS: Final[dict[str, Part]] = {"other": part_other}
+def _clean(asked: argparse.Namespace, item: tuple[str, int]) -> clean.Rate:
+    return clean.judge_group(clean.group(*item, seed=asked.seed), scorer_of(asked.ablate), asked.cached)
+
+
+def part_clean(asked: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Table C."""
+    items = [(kind, minutes) for minutes in clean.STEPS for kind in KINDS]
+    return clean.table(spread(partial(_clean, asked), items, asked.processes))
+
+
+PARTS: Final[dict[str, Part]] = {"other": part_other, "clean": part_clean}
 
 
 def main() -> None:
