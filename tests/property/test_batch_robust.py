@@ -13,7 +13,7 @@ from forewarn.detector import DAY, HOUR, MINUTE
 from forewarn.forecast import Model, ModelSpec
 from forewarn.forecasting.batch import BatchEngine
 from forewarn.forecasting.batch_passes import PLAIN, Robustness
-from forewarn.forecasting.batch_robust import outliers, resting, shifts, spread
+from forewarn.forecasting.batch_robust import Blocks, Shifts, outliers, resting, shifts, spread
 from forewarn.forecasting.predict import predict
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
 
@@ -134,6 +134,95 @@ def test_a_lasting_shift_becomes_the_new_normal_after_36_hours(hours: int, level
     assert np.abs(expected - truth).mean() < 0.15
 
 
+FAULTS = {
+    "ended 6 hours ago": (24, 6),
+    "ended 12 hours ago": (24, 12),
+    "of two days ended 8 hours ago": (48, 8),
+    "of four days ended 8 hours ago": (96, 8),
+    "ended 30 hours ago": (24, 30),
+    "of two days ended 3 days ago": (48, 72),
+    "goes on for 12 hours": (12, 0),
+    "goes on for 24 hours": (24, 0),
+    "goes on for 34 hours": (34, 0),
+}
+
+
+@pytest.mark.parametrize("height", [30.0, 10.0, -30.0])
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_a_fault_neither_bends_the_fit_nor_becomes_the_level_whenever_it_ended(
+    clean: SeriesBatch, fault: str, height: float
+) -> None:
+    length, ago = (hours * HOUR // STEP for hours in FAULTS[fault])
+    scale = _fit(BatchEngine(PLAIN), clean)[1]
+    values = clean.values.copy()
+    values[:, T - ago - length : T - ago] += height * scale[:, None]
+    inside, after, sigma = _distances(BatchEngine(), clean, values)
+    assert inside <= 0.15
+    assert after <= 0.2
+    assert abs(sigma - 1) <= 0.05
+
+
+@pytest.mark.parametrize("ago", [6, 20, 40, 100])
+def test_a_fault_that_comes_slowly_and_ends_at_once_leaves_the_level_where_it_was(ago: int) -> None:
+    # Temperatures that fall for a day and a half until somebody repairs what was broken, on a series that wanders.
+    size = 28 * 96
+    rng = np.random.default_rng(3)
+    t = np.arange(size)
+    wander = np.zeros(size)
+    for i, shock in enumerate(rng.normal(0, 1, size - 1), 1):
+        wander[i] = 0.98 * wander[i - 1] + shock
+    y = 90 + 2 * np.sin(2 * np.pi * t / 96) + wander
+    end = size - ago * 4
+    y[end - 36 * 4 : end] -= np.linspace(0, 70, 36 * 4)
+    history = _one(y)
+    (model,) = BatchEngine().fit(history, ModelSpec())
+    assert np.abs(_next_day((model,), history) - 90).max() < 15
+    assert "shift_at" not in model.arrays
+    hours = (history.grid.end - model.arrays["fault_end"][0, -1]) / HOUR
+    assert ago - 3 <= hours <= ago + 4
+
+
+def test_what_happens_every_week_is_no_fault() -> None:
+    size = 28 * 96
+    t = np.arange(size)
+    weekend = (t // 96 % 7) < 2  # START is a Saturday
+    nightly = (t % 96) < 28
+    for habit in (weekend, nightly):
+        y = 10 + np.random.default_rng(2).normal(0, 0.1, size) - 4.0 * habit
+        (model,) = BatchEngine().fit(_one(y), ModelSpec())
+        assert "fault_start" not in model.arrays
+
+
+def test_shifts_that_were_adopted_are_on_record() -> None:
+    size = 28 * 96
+    t = np.arange(size)
+    rng = np.random.default_rng(1)
+    y = rng.normal(0, 0.1, (3, size)) + 10 + np.sin(2 * np.pi * t / 96)
+    y[1] += 2.0 * (t >= 1800)
+    y[2] += 2.0 * (t >= 800) - 3.0 * (t >= 1900)
+    keys = tuple(SeriesKey("d", (("n", str(n)),)) for n in range(3))
+    grid = TimeGrid(START, 15 * MINUTE, size)
+    (model,) = BatchEngine().fit(SeriesBatch(keys, grid, y), ModelSpec())
+    at = (model.arrays["shift_at"] - START) / (15 * MINUTE)
+    np.testing.assert_allclose(at, [[np.nan, np.nan], [1800, np.nan], [800, 1900]], atol=13)
+    np.testing.assert_allclose(model.arrays["shift_by"], [[np.nan, np.nan], [2.0, np.nan], [2.0, -3.0]], atol=0.4)
+
+
+def test_a_level_is_not_adopted_if_the_latest_hours_contradict_it() -> None:
+    size = 28 * 96
+    t = np.arange(size)
+    y = 10 + np.random.default_rng(4).normal(0, 0.1, size) + 2.0 * (t >= size - 60 * 4) - 2.0 * (t >= size - 4 * 4)
+    history = _one(y)
+    (model,) = BatchEngine().fit(history, ModelSpec())
+    assert "shift_at" not in model.arrays
+    assert np.abs(_next_day((model,), history) - 10).mean() < 0.15
+
+
+def _shifts(y: Float) -> Shifts:
+    blocks = Blocks.of(y.shape[1], 15 * MINUTE, 36 * HOUR)
+    return shifts(blocks.medians(y), np.ones(len(y)), blocks)
+
+
 def test_neither_a_slope_nor_a_returning_level_nor_noise_is_a_shift() -> None:
     size, rng = 28 * 96, np.random.default_rng(5)
     t = np.arange(size)
@@ -143,7 +232,7 @@ def test_neither_a_slope_nor_a_returning_level_nor_noise_is_a_shift() -> None:
     noise[3] += np.cumsum(rng.normal(0, 0.02, size))
     noise[4] *= 1 + 3 * (t > 1500)
     noise[5, rng.random(size) < 0.3] = np.nan
-    found = shifts(noise, np.ones(6), 15 * MINUTE, 36 * HOUR)
+    found = _shifts(noise)
     assert len(found.rows) == 0
     assert (found.passing == size).all()
 
@@ -153,7 +242,7 @@ def test_several_shifts_are_told_apart_and_measured() -> None:
     t = np.arange(size)
     y = rng.normal(0, 1.0, (2, size)) + 6.0 * (t >= 800) - 10.0 * (t >= 1900)
     y[1, 1000:1100] = np.nan
-    found = shifts(y, np.ones(2), 15 * MINUTE, 36 * HOUR)
+    found = _shifts(y)
     for row in range(2):
         mine = found.rows == row
         order = np.argsort(found.before[mine])

@@ -37,6 +37,8 @@ _CHUNK_VALUES: Final = 1 << 22
 """Values fitted at once (32 MB): the working memory of a fit is a few times this, however many series there are."""
 _PARTS: Final = 28
 """Parts of the window to which the first and last value of a series are rounded outward: series of one part share a grid."""
+_PADDED: Final = ("changepoints", "shift_at", "shift_by", "fault_start", "fault_end")
+"""Arrays of which a row may use only a part; the rest of it is NaN."""
 WHY: Final = "linear or flat growth with additive terms: the posterior mode of all series at once"
 
 
@@ -154,7 +156,7 @@ def _joined(parts: list[dict[str, Float]]) -> dict[str, Float]:
     joined = {}
     for name in {name: None for part in parts for name in part}:
         width = max((part[name].shape[1:] for part in parts if name in part), default=())
-        fill = np.nan if name == "changepoints" else 0.0
+        fill = np.nan if name in _PADDED else 0.0
         whole = np.full((sum(len(part["m"]) for part in parts), *width), fill)
         at = 0
         for part in parts:
@@ -189,6 +191,8 @@ def _fit_part(
     status = np.full(S, OK, dtype="U16")
     slots = Slots.of_days(civil_days(at, layout["timezone"]), grid.step) if robust.profile else None
     profiles = np.zeros((S, slots.count)) if slots is not None else np.zeros((S, 0))
+    shifts: list[tuple[tuple[float, float], ...]] = []
+    faults: list[tuple[tuple[float, float], ...]] = []
     for chunk in _chunks(np.arange(S), grid.size):
         values = history.values[part.rows[chunk], part.first : part.last]
         fit = fit_rows(values, basis, spec.scaling, robust, grid.step, slots)
@@ -203,10 +207,24 @@ def _fit_part(
         status[chunk] = _status(fit)
         if fit.profile is not None:
             profiles[chunk] = fit.profile
+        shifts += [tuple((at[bucket], jump) for bucket, jump in sorted(row)) for row in fit.shifts]
+        faults += [tuple((at[first], at[last - 1]) for first, last in row) for row in fit.faults]
     out["m"][(status == NO_DATA) | (status == NOT_CONVERGED)] = np.nan
     if profiles.any():
         out["profile"] = profiles
+    out |= _padded(("shift_at", "shift_by"), shifts) | _padded(("fault_start", "fault_end"), faults)
     return out, status.tolist()
+
+
+def _padded(names: tuple[str, str], rows: list[tuple[tuple[float, float], ...]]) -> dict[str, Float]:
+    """The pairs of each row as two arrays [S, n], padded with NaN; nothing if no row has any."""
+    most = max(len(row) for row in rows)
+    if not most:
+        return {}
+    whole = np.full((len(rows), most, 2), np.nan)
+    for number, row in enumerate(rows):
+        whole[number, : len(row)] = np.reshape(row, (-1, 2))
+    return {name: whole[:, :, i].copy() for i, name in enumerate(names)}
 
 
 def _last(values: Float) -> Index:

@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 
 from forewarn.detector import HOUR
+from forewarn.forecasting.batch_excursions import excursions
 from forewarn.forecasting.batch_profile import Slots, profiles
-from forewarn.forecasting.batch_robust import Bool, Index, outliers, resting, shifts, spread
+from forewarn.forecasting.batch_robust import SAMPLE, Blocks, Bool, Index, outliers, resting, shifts, spread
 from forewarn.forecasting.batch_solver import Solution, solve
 from forewarn.forecasting.batch_statistics import Basis, Statistics, statistics
 from forewarn.series import Float
@@ -35,6 +36,10 @@ class Robustness:
 PLAIN: Final = Robustness(passes=0, adopt_after=0, profile=False)
 
 
+_LOOKS: Final = 3
+"""Times that faults are looked for."""
+_CLEARER: Final = 0.9
+"""Share of its scale that must be left of a row without its faults at most for more of them to be looked for."""
 _ROWS: Final = 64
 """Rows whose values are worked on at a time: their planes stay in the cache, and a fit needs no second copy of the data."""
 
@@ -55,6 +60,10 @@ class Fit:
     constant: Bool
     converged: Bool
     profile: Float | None
+    shifts: list[list[tuple[int, float]]]
+    """For each row the buckets with which a new level was adopted, and its jump in units of y."""
+    faults: list[list[tuple[int, int]]]
+    """For each row the buckets [first, last) of faults that the fit has not seen."""
 
 
 def fit_rows(values: Float, basis: Basis, scaling: str, robust: Robustness, step: int, slots: Slots | None) -> Fit:
@@ -72,11 +81,15 @@ class _Fitting:
         self._n, self._floor, self._scale = np.zeros(S), np.zeros(S), np.ones(S)
         self._theta, self._v = np.zeros((S, basis.R + basis.D)), np.zeros(S)
         self._constant, self._converged = np.zeros(S, dtype=np.bool_), np.zeros(S, dtype=np.bool_)
+        self._jumps: list[list[tuple[int, float]]] = [[] for _ in range(S)]
+        self._over: list[list[tuple[int, int]]] = [[] for _ in range(S)]
         if robust.passes:
             self._dropped = np.zeros((S, T), dtype=np.bool_)
             self._rest, self._least = np.full(S, np.nan), np.zeros(S)
             self._passing = np.full(S, T, dtype=np.int64)
-            self._jumps: list[list[tuple[int, float]]] = [[] for _ in range(S)]
+            self._blocks = Blocks.of(T, step, robust.adopt_after)
+            self._medians = np.full((S, self._blocks.count), np.nan)
+            self._faulty = np.zeros((S, self._blocks.count), dtype=np.bool_)
             self._profile = np.zeros((S, slots.count if slots is not None else 0))
 
     def run(self) -> Fit:
@@ -85,7 +98,7 @@ class _Fitting:
         # The last hours wait until the rest has said what to expect of them: an incident there would bend the whole fit.
         tail = robust.adopt_after // self._step if robust.passes else 0
         head = self._basis.head(T - tail) if 0 < tail < T // 3 else self._basis
-        self._fit(everything, head, lambda rows: (rows, self._values[rows, : len(head.Z)]), warm=False)
+        self._fit(everything, head, lambda rows: (rows, self._seen(rows)[:, : len(head.Z)]), warm=False)
         if head is not self._basis:
             again = np.flatnonzero(~self._converged)
             self._fit(again, self._basis, lambda rows: (rows, self._values[rows]), warm=False)
@@ -93,6 +106,8 @@ class _Fitting:
             # From here on values are in units of the first fit: no square of a residual overflows.
             self._origin, self._unit, self._floor, self._scale = self._floor, self._scale, np.zeros(S), np.ones(S)
             fitted = np.flatnonzero(self._converged)
+            if robust.adopt_after:
+                self._take_out_faults(fitted)
             self._fit(fitted, self._basis, self._first_pass, warm=True)
             for _ in range(1, robust.passes):
                 self._fit(fitted, self._basis, self._later_pass, warm=True)
@@ -100,9 +115,11 @@ class _Fitting:
             self._scale = self._unit * self._scale
             self._profile *= self._unit[:, None]
         some = robust.passes > 0 and bool(self._profile.any())
+        units = self._unit.tolist() if robust.passes else [1.0] * S
+        moved = [[(at, jump * unit) for at, jump in jumps] for jumps, unit in zip(self._jumps, units, strict=True)]
         return Fit(
             self._n, self._floor, self._scale, self._theta, self._v, self._constant, self._converged,
-            self._profile if some else None,
+            self._profile if some else None, moved, self._over,
         )  # fmt: skip
 
     def _fit(self, rows: Index, basis: Basis, given_by: Callable[[Index], tuple[Index, Float]], *, warm: bool) -> None:
@@ -139,19 +156,69 @@ class _Fitting:
         self._floor[rows], self._scale[rows], self._constant[rows] = found.floor, found.scale, found.constant
         self._theta[rows], self._v[rows], self._converged[rows] = solution.theta, solution.v, solution.converged
 
+    def _seen(self, rows: Index) -> Float:
+        """The values [rows, T]; notes the medians of their blocks on the way."""
+        values = self._values[rows]
+        if self._robust.passes and self._robust.adopt_after:
+            self._medians[rows] = self._blocks.medians(values)
+        return values
+
+    def _take_out_faults(self, rows: Index) -> None:
+        """Finds the faults in these rows, which have bent the first fit; fits the rest again, and looks again with that."""
+        scale = self._sampled_scale(rows)
+        for _ in range(_LOOKS):
+            medians = (self._medians[rows] - self._origin[rows, None]) / self._unit[rows, None]
+            faulty, begun = excursions(medians, scale, self._blocks.ms, self._blocks.window)
+            changed = np.flatnonzero(np.any(faulty != self._faulty[rows], axis=1) & faulty.any(axis=1))
+            rows, scale = rows[changed], scale[changed]
+            self._faulty[rows] = faulty[changed]
+            for row in rows.tolist():
+                self._over[row] = []
+            for i, first, last in self._blocks.spans(faulty[changed]):
+                self._over[rows[i]].append((first, last))
+            # What may be a fault that goes on is not known here: the fit of the others is wanted.
+            self._passing[rows] = self._blocks.bucket(begun[changed])
+            self._fit(rows, self._basis, self._without_faults, warm=True)
+            now = self._sampled_scale(rows)
+            clearer = now < _CLEARER * scale
+            rows, scale = rows[clearer], now[clearer]
+
+    def _sampled_scale(self, rows: Index) -> Float:
+        """The robust deviation [rows] of what the last fit leaves, from a sample of the buckets."""
+        every = slice(None, None, max(1, self._values.shape[1] // SAMPLE))
+        given = (self._values[rows, every] - self._origin[rows, None]) / self._unit[rows, None]
+        expected = self._theta[rows] @ self._basis.Z[every].T
+        residuals = given - expected * self._scale[rows, None] - self._floor[rows, None]
+        return spread(residuals, given, *resting(given))
+
+    def _without_faults(self, rows: Index) -> tuple[Index, Float]:
+        """The values [rows, T] without faults that have ended or may go on."""
+        given = self._residuals(rows)[0]
+        self._forget(rows, given)
+        return rows, given
+
+    def _free(self, rows: Index) -> Float:
+        """The medians [rows, B] of the blocks without the seasonal part of the last fit, and without faults."""
+        basis, blocks = self._basis, self._blocks
+        first = basis.R - basis.K
+        waves = basis.Z[blocks.offset :, first : basis.R].reshape(blocks.count, blocks.length, basis.K).mean(axis=1)
+        free = (self._medians[rows] - self._origin[rows, None]) / self._unit[rows, None]
+        free -= self._theta[rows, first : basis.R] @ waves.T * self._scale[rows, None]
+        free[self._faulty[rows]] = np.nan
+        return free
+
     def _first_pass(self, rows: Index) -> tuple[Index, Float]:
         """The values [rows, T] without outliers, passing shifts and profile, on their newest level."""
         given, residuals = self._residuals(rows)
         self._rest[rows], self._least[rows] = resting(given)
         scale = self._spread(rows, given, residuals)
         if self._robust.adopt_after:
-            basis = self._basis
-            seasonal = self._theta[rows, basis.R - basis.K : basis.R] @ basis.Z[:, basis.R - basis.K : basis.R].T
-            moved = shifts(given - seasonal, scale, self._step, self._robust.adopt_after)
+            moved = shifts(self._free(rows), scale, self._blocks)
             self._passing[rows] = moved.passing
             for row, before, jump in zip(rows[moved.rows].tolist(), moved.before.tolist(), moved.jump.tolist(), strict=True):
                 self._jumps[row].append((before, jump))
-            touched = np.union1d(moved.rows, np.flatnonzero(moved.passing < self._values.shape[1]))
+            faulty = np.flatnonzero(self._faulty[rows].any(axis=1))
+            touched = np.unique(np.concatenate([moved.rows, np.flatnonzero(moved.passing < self._values.shape[1]), faulty]))
             if len(touched):
                 raw = given[touched]
                 self._move(rows, given, residuals)
@@ -200,10 +267,16 @@ class _Fitting:
         return given, residuals
 
     def _move(self, rows: Index, given: Float, residuals: Float) -> None:
-        """Lifts what lies before adopted shifts to the newest level, and forgets what lies behind passing ones."""
+        """Lifts what lies before adopted shifts to the newest level; forgets faults, and what lies behind passing shifts."""
         for i, row in enumerate(rows.tolist()):
             for before, jump in self._jumps[row]:
                 given[i, :before] += jump
                 residuals[i, :before] += jump
-            given[i, self._passing[row] :] = np.nan
-            residuals[i, self._passing[row] :] = np.nan
+        self._forget(rows, given)
+        self._forget(rows, residuals)
+
+    def _forget(self, rows: Index, plane: Float) -> None:
+        """Makes NaN of what a plane [rows, T] holds of faults and behind passing shifts."""
+        for i, row in enumerate(rows.tolist()):
+            for first, last in (*self._over[row], (self._passing[row], None)):
+                plane[i, first:last] = np.nan

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.detector import HOUR
+from forewarn.forecasting.batch_excursions import nan_median
 from forewarn.series import Float
 
 Bool = NDArray[np.bool_]
@@ -18,7 +19,7 @@ Index = NDArray[np.int64]
 
 _NORMAL: Final = 1.4826
 """Standard deviations per median absolute deviation of normal noise."""
-_SAMPLE: Final = 600
+SAMPLE: Final = 600
 """Points that a median absolute deviation is taken of: 5 % accurate, which a cut at 4 of them does not feel."""
 _LEAST_SCALE: Final = 1e-6
 """Least robust scale, as a share of the range of the values."""
@@ -41,7 +42,7 @@ def spread(residuals: Float, values: Float, rest: Float, least: Float) -> Float:
     Series that mostly lie at their `rest` [S] (NaN: they do not) have no use for a median of all residuals: there it is
     the root mean square of those residuals whose value does not lie there, the usual size of an event.
     """
-    sample = np.abs(residuals[:, :: max(1, residuals.shape[1] // _SAMPLE)])
+    sample = np.abs(residuals[:, :: max(1, residuals.shape[1] // SAMPLE)])
     sample.sort(axis=1)  # NaN last
     row = np.arange(len(sample))
     last = np.maximum(np.count_nonzero(~np.isnan(sample), axis=1) - 1, 0)
@@ -83,6 +84,45 @@ def outliers(residuals: Float, scale: Float, cut: float) -> Bool:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A window of T buckets cut into blocks of `length` buckets that end with it: its last hours matter most.
+
+    Blocks begin at bucket `offset`; there are `count` of them, and a shift may be adopted after `window`.
+    """
+
+    T: int
+    length: int
+    offset: int
+    count: int
+    window: int
+    ms: int
+
+    @classmethod
+    def of(cls, T: int, step: int, adopt_after: int) -> "Blocks":
+        """The blocks of a window of T buckets of `step` ms, if shifts are adopted after `adopt_after` ms."""
+        length = max(1, _BLOCK // step)
+        return cls(
+            T, length, T % length, T // length, max(_SHORTEST, round(adopt_after / (length * step))), length * step
+        )  # fmt: skip
+
+    def medians(self, values: Float) -> Float:
+        """The medians [S, count] of the blocks of values [S, T]; NaN where a block has none."""
+        return nan_median(values[:, self.offset :].reshape(len(values), self.count, self.length))
+
+    def bucket(self, block: Index) -> Index:
+        """The first bucket of each block; T for the block after the last."""
+        return self.offset + block * self.length
+
+    def spans(self, chosen: Bool) -> list[tuple[int, int, int]]:
+        """The runs of chosen blocks [S, count]: row, first bucket, the bucket after the last."""
+        rows = np.flatnonzero(chosen.any(axis=1))
+        edges = np.diff(np.pad(chosen[rows], ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        row, first = np.nonzero(edges > 0)
+        last = np.nonzero(edges < 0)[1]
+        return list(zip(rows[row].tolist(), self.bucket(first).tolist(), self.bucket(last).tolist(), strict=True))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Shifts:
     """How the level of S series moved.
@@ -98,51 +138,40 @@ class Shifts:
     passing: Index
 
 
-def shifts(free: Float, scale: Float, step: int, adopt_after: int) -> Shifts:
-    """The lasting shifts of `free` [S, T], values without their seasonal part, NaN = missing.
+def shifts(free: Float, scale: Float, blocks: Blocks) -> Shifts:
+    """The lasting shifts in the block medians `free` [S, B] of values without their seasonal part, NaN = nothing known.
 
     A shift is a jump between two levels that is sharp (a jump explains the blocks around it much better than a slope),
     large against the scatter of the blocks and against `scale` [S] (the deviation of single points), and lasting (nearly
-    all later blocks lie on its side). It is adopted when `adopt_after` ms lie behind it; a younger one is `passing`.
+    all later blocks lie on its side). It is adopted when enough blocks lie behind it and the last one agrees; else it is
+    `passing`. Excursions must have been taken out of `free`: the way back from a fault is no shift.
     """
-    S, T = free.shape
-    length = max(1, _BLOCK // step)
-    B = T // length
-    window = max(_SHORTEST, round(adopt_after / (length * step)))
-    passing = np.full(S, T, dtype=np.int64)
+    S, B = free.shape
+    passing = np.full(S, blocks.T, dtype=np.int64)
     adopted: list[tuple[Index, Index, Float]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     if B >= _BEFORE + _SHORTEST:
-        offset = T - B * length  # blocks end with the window: its last hours matter most
-        z = _block_medians(free[:, offset:].reshape(S, B, length))
-        rows, blocks = np.arange(S), np.arange(B)
+        z = free.copy()
+        rows, places = np.arange(S), np.arange(B)
         for _ in range(_SHIFTS):
-            at, jump = _largest(z[rows], scale[rows], window)
+            at, jump, agrees = _largest(z[rows], scale[rows], blocks.window)
             found = at < B
             if not found.any():
                 break
             rows, at, jump = rows[found], at[found], jump[found]
-            old = B - at >= window
+            old = (B - at >= blocks.window) & agrees[found]
             young = rows[~old]
-            passing[young] = np.minimum(passing[young], offset + at[~old] * length)
-            z[young] = np.where(blocks < at[~old, None], z[young], np.nan)
-            z[rows[old]] += np.where(blocks < at[old, None], jump[old, None], 0.0)
-            adopted.append((rows[old], offset + at[old] * length, jump[old]))
+            passing[young] = np.minimum(passing[young], blocks.bucket(at[~old]))
+            z[young] = np.where(places < at[~old, None], z[young], np.nan)
+            z[rows[old]] += np.where(places < at[old, None], jump[old, None], 0.0)
+            adopted.append((rows[old], blocks.bucket(at[old]), jump[old]))
     parts = [np.concatenate(part) for part in zip(*adopted, strict=True)]
     return Shifts(parts[0], parts[1], parts[2], passing)
 
 
-def _block_medians(blocks: Float) -> Float:
-    """Medians [S, B] of [S, B, L]; NaN where a block has no value."""
-    ordered = np.sort(blocks, axis=2)  # NaN last
-    middle = np.maximum(np.count_nonzero(~np.isnan(ordered), axis=2) - 1, 0)[:, :, None]
-    low = np.take_along_axis(ordered, middle // 2, axis=2)
-    high = np.take_along_axis(ordered, (middle + 1) // 2, axis=2)
-    found: Float = ((low + high) / 2)[:, :, 0]
-    return found
-
-
-def _largest(z: Float, scale: Float, window: int) -> tuple[Index, Float]:
-    """The block [S] that begins the largest believable shift of each row of z [S, B] (B: there is none) and its jump."""
+def _largest(z: Float, scale: Float, window: int) -> tuple[Index, Float, Bool]:
+    """The block [S] that begins the largest believable shift of each row of z [S, B] (B: there is none), its jump, and
+    whether the last block with values lies on its side.
+    """
     S, B = z.shape
     seen = ~np.isnan(z)
     origin = np.where(seen, z, 0.0).sum(axis=1) / np.maximum(np.count_nonzero(seen, axis=1), 1)
@@ -170,9 +199,10 @@ def _largest(z: Float, scale: Float, window: int) -> tuple[Index, Float]:
     # Lasting: hardly any later block lies nearer to the old level.
     middle = (before[1] / np.maximum(n0, 1))[row, best] + moved / 2
     later = seen & (np.arange(B) >= at[:, None])
-    stayed = np.count_nonzero(later & ((y - middle[:, None]) * moved[:, None] > 0), axis=1)
-    lasting = stayed >= 0.9 * np.count_nonzero(later, axis=1)
-    return np.where((size[row, best] > 0) & lasting, at, B), moved
+    stayed = later & ((y - middle[:, None]) * moved[:, None] > 0)
+    lasting = np.count_nonzero(stayed, axis=1) >= 0.9 * np.count_nonzero(later, axis=1)
+    newest = B - 1 - seen[:, ::-1].argmax(axis=1)
+    return np.where((size[row, best] > 0) & lasting, at, B), moved, stayed[row, newest]
 
 
 def _running(part: Float) -> Float:

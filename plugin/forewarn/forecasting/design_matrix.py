@@ -14,6 +14,8 @@ Parameters that the engines "stan" and "batch" store, one row a series (float64;
     t_start, t_scale [S]     scaled t = (instant - t_start) / t_scale
     history_end [S]          the last observed instant, from where uncertainty grows
     profile [S, P]           optional, units of y: added to yhat by P equal slots of the civil week, see `week_slots`
+    shift_at, shift_by       optional, for the record [S, n]: instants from which a new level was adopted, jumps in units of y
+    fault_start, fault_end   optional, for the record [S, n]: first and last instants of faults that the fit did not see
 
 Layout: {"growth", "seasonalities": [{"name", "period", "order"}], "timezone", "holidays": {"names", "days"}, "why"}.
 A row that has no model (status no_data, not_converged) has NaN in m.
