@@ -1,6 +1,6 @@
 """False alarms where nothing is wrong: table C, the fourteen kinds of `tests/generated.py`.
 
-Owns: `group`, `judge_group`, `table`. Episodes are what people see: they are counted by where they start. The kind `step` has a
+Owns: `group`, `judge_group`, `table`. Episodes are what people see: they are counted by when they open. The kind `step` has a
 level shift of its own, which is no false alarm: what starts within a day of it is counted apart.
 """
 
@@ -66,10 +66,11 @@ def judge_group(one: Group, make: ScorerOf, cached: bool) -> Rate:
     shift = np.full(S, -(2**62), np.int64)
     if one.family == "step":
         shift = one.grid.start + one.grid.step * (1 + np.argmax(np.abs(np.diff(one.values, axis=1)), axis=1))
-    explained = [0 <= episode.start - shift[row] < DAY for row, episode in episodes]
-    counted = [pair for pair, known in zip(episodes, explained, strict=True) if not known]
+    explained = [0 <= episode.opened - shift[episode.row] < DAY for episode in episodes]
+    counted = [episode for episode, known in zip(episodes, explained, strict=True) if not known]
     edge = one.grid.start + EARLY * DAY
-    late = np.bincount([row for row, episode in counted if episode.start >= edge], minlength=S)
+    rows = np.array([episode.row for episode in counted if episode.opened >= edge], np.int64)
+    late = np.bincount(rows + 1, minlength=S + 1)  # of row -1: what is about many series
     days = one.grid.size * one.grid.step // DAY
     top = np.sort(late)[::-1][: max(1, S // 10)].sum()
     return Rate(

@@ -5,7 +5,7 @@ the forecasts of such a run and scores anew: the same scores (see the tests), se
 it runs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,6 @@ from forewarn.anomaly import Anomaly
 from forewarn.detector import Detector
 from forewarn.forecast import Calibration, Forecast, Model
 from forewarn.ports import Problem, Scorer
-from forewarn.scoring.episodes import Episodes
 from forewarn.scoring.scorer import ResidualScorer
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
 from forewarn.stream import advance, fresh
@@ -27,17 +26,27 @@ from forewarn.wiring import backtest_rooms
 
 CACHE: Final = Path(__file__).resolve().parent.parent.parent / "build" / "detection-cache"
 ScorerOf = Callable[[Detector], Scorer]
+Change = tuple[int, Anomaly]
 _CELLS: Final = 400_000
 """Series x buckets that are scored at once, about; no cut changes a score."""
 
 
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """An anomaly in its last state, the row of its series (-1: it is about many), and the bucket after which it was known."""
+
+    row: int
+    opened: int
+    anomaly: Anomaly
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Per series and bucket [S, T]: score and its reason; and the episodes, in their last state, by (row, start)."""
+    """Per series and bucket [S, T]: score and its reason; and the episodes by (row, start)."""
 
     score: Float
     reason: NDArray[np.int8]
-    episodes: tuple[tuple[int, Anomaly], ...]
+    episodes: tuple[Episode, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +99,7 @@ def _full(group: Group, make: ScorerOf, path: Path) -> Outcome:
     expected, sigma, score = (np.full(shape, np.nan) for _ in range(3))
     reason = np.zeros(shape, np.int8)
     slots: set[int] = set()
-    changes: list[Anomaly] = []
+    changes: list[Change] = []
     stream = fresh(detector, rooms, group.grid.start)
     while stream.watermark < group.grid.end:
         stream, chunk = advance(stream, rooms, group.grid.end)
@@ -100,7 +109,7 @@ def _full(group: Group, make: ScorerOf, path: Path) -> Outcome:
             columns = slice(first, first + step.actual.grid.size)
             expected[rows, columns], sigma[rows, columns] = step.forecast.expected, step.forecast.sigma
             score[rows, columns], reason[rows, columns] = step.scores.score, step.scores.reason
-            changes += (anomaly for _, anomaly in step.changes)
+            changes += step.changes
         slots |= {fit.slot for fit in chunk.fits}
         if chunk.day is not None and chunk.day.grid.size:
             stream = replace(stream, history=(*stream.history, *rooms.history.write(chunk.day, chunk.end)))
@@ -108,7 +117,7 @@ def _full(group: Group, make: ScorerOf, path: Path) -> Outcome:
     part = path.with_name(f"{path.stem}.part.npz")
     np.savez(part, expected=expected, sigma=sigma, slots=np.array(sorted(slots), np.int64))
     part.replace(path)
-    return Outcome(score, reason, _last_states(changes, batch.rows))
+    return Outcome(score, reason, _last_states(changes, batch.rows, detector))
 
 
 def rescore(
@@ -116,12 +125,15 @@ def rescore(
 ) -> Outcome:
     """Scores (and, on request, episodes) of a group from forecasts [S, T] whose models were renewed at `slots`."""
     batch, detector = group.batch, group.detector
-    scorer, fold = make(detector), Episodes(detector)
+    rooms = backtest_rooms(detector, ArraySource(batch))
+    scorer = make(detector)
     S, T = batch.values.shape
     score, reason = np.full((S, T), np.nan), np.zeros((S, T), np.int8)
     carry = scorer.start(batch.keys, group.grid.start)
-    changes: list[Anomaly] = []
+    changes: list[Change] = []
     opened: tuple[Anomaly, ...] = ()
+    silences: tuple[Anomaly, ...] = ()
+    watched = None if rooms.watch is None else rooms.watch.start(group.grid.start)
     rows = list(range(S))
     status = ("ok",) * S
     calibration: Calibration | None = None
@@ -135,9 +147,14 @@ def rescore(
         scores, carry = scorer.score(actual, forecast, calibration, carry)
         score[:, low:high], reason[:, low:high] = scores.score, scores.reason
         if episodes:
-            opened, made = fold.fold(opened, actual, forecast, scores, detector.delay)
-            changes += (anomaly for _, anomaly in made)
-    return Outcome(score, reason, _last_states(changes, batch.rows))
+            before = [(grid.start, one) for one in opened]
+            opened, made = rooms.episodes.fold(opened, actual, forecast, scores, detector.delay)
+            changes += made
+            if rooms.watch is not None and watched is not None:
+                others = [*before, *made]
+                silences, silent, watched = rooms.watch.fold(silences, others, actual, forecast, watched, detector.delay)
+                changes += silent
+    return Outcome(score, reason, _last_states(changes, batch.rows, detector))
 
 
 def _cuts(grid: TimeGrid, slots: Iterable[int], most: int) -> list[tuple[int, int]]:
@@ -146,6 +163,10 @@ def _cuts(grid: TimeGrid, slots: Iterable[int], most: int) -> list[tuple[int, in
     return [(a, min(a + most, high)) for low, high in pairwise(edges) for a in range(low, high, most)]
 
 
-def _last_states(changes: Iterable[Anomaly], rows: dict[SeriesKey, int]) -> tuple[tuple[int, Anomaly], ...]:
-    last = {anomaly.id: anomaly for anomaly in changes}
-    return tuple(sorted(((rows[one.key], one) for one in last.values()), key=lambda pair: (pair[0], pair[1].start)))
+def _last_states(changes: Iterable[Change], rows: Mapping[SeriesKey, int], detector: Detector) -> tuple[Episode, ...]:
+    found: dict[str, Episode] = {}
+    for at, anomaly in changes:
+        first = found.get(anomaly.id)
+        opened = at - detector.delay - detector.step if first is None else first.opened
+        found[anomaly.id] = Episode(rows.get(anomaly.key, -1), opened, anomaly)
+    return tuple(sorted(found.values(), key=lambda one: (one.row, one.anomaly.start, one.anomaly.id)))

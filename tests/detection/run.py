@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
-from tests.detection import clean, other, series
+from tests.detection import clean, injected, other, series
 from tests.detection.product import scorer_of
 from tests.generated import KINDS
 
@@ -56,7 +56,19 @@ def part_clean(asked: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     return clean.table(spread(partial(_clean, asked), items, asked.processes))
 
 
-PARTS: Final[dict[str, Part]] = {"other": part_other, "clean": part_clean}
+def _injected(asked: argparse.Namespace, item: tuple[str, int, int]) -> list[injected.Found]:
+    base, minutes, number = item
+    cases = injected.groups(base, minutes, asked.seed)[number]
+    return injected.judge_group(cases, scorer_of(asked.ablate), asked.cached)
+
+
+def part_injected(asked: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Table B."""
+    items = [(b, minutes, n) for minutes in injected.STEPS for b in injected.BASES for n in range(injected.parts(b))]
+    return injected.table([one for found in spread(partial(_injected, asked), items, asked.processes) for one in found])
+
+
+PARTS: Final[dict[str, Part]] = {"other": part_other, "injected": part_injected, "clean": part_clean}
 
 
 def main() -> None:
