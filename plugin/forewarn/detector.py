@@ -17,6 +17,7 @@ HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
 Direction = Literal["above", "below", "both"]
+Silence = Literal["auto", "never"]
 Query = str | Mapping[str, Any] | None
 
 FUNCTIONS: Final = ("count", "rate", "avg", "sum", "min", "max", "median", "cardinality", "ratio")  # and pNN
@@ -98,6 +99,13 @@ class Detector:
     warm_up: int = DAY
     """How much of the past a detector scores, without notifying, on its first start."""
     retire_after: int = 7 * DAY
+    silence: Silence = "auto"
+    """Whether a series that stops is an anomaly."""
+
+    @property
+    def watches_silence(self) -> bool:
+        """Whether a stop is of interest: not where it is a value of 0, and only larger ones are anomalous."""
+        return self.silence == "auto" and not (self.zero_when_empty and self.direction == "above")
 
     @property
     def percentile(self) -> float | None:

@@ -233,6 +233,30 @@ class EpisodeFold(Protocol):
         ...
 
 
+class SilenceWatch(Protocol):
+    """Who has stopped sending. Made for one detector; the carry is the watch's own; any split of a block gives the same."""
+
+    def start(self, at: int) -> Carry:
+        """The carry before anything was seen, valid from bucket `at`."""
+        ...
+
+    def learn(self, actual: SeriesBatch, carry: Carry) -> Carry:
+        """The carry after the block. Series may have been added behind those of the block before, none left out."""
+        ...
+
+    def fold(
+        self,
+        opened: Sequence[Anomaly],
+        others: Sequence[tuple[int, Anomaly]],
+        actual: SeriesBatch,
+        forecast: Forecast,
+        carry: Carry,
+        delay: int,
+    ) -> tuple[tuple[Anomaly, ...], tuple[tuple[int, Anomaly], ...], Carry]:
+        """As EpisodeFold.fold, with the carry after the block; `others` are the episodes that are open and their changes."""
+        ...
+
+
 class StateStore(Protocol):
     """Head and blocks. All reads are by id, and see what was written before, by anyone."""
 

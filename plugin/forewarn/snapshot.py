@@ -31,7 +31,7 @@ from forewarn.detector import DAY, Detector
 from forewarn.in_force import Fit, InForce
 from forewarn.incident import Incident
 from forewarn.pattern import Pattern
-from forewarn.ports import StateStore
+from forewarn.ports import SilenceWatch, StateStore
 from forewarn.registry import NEVER, Registry
 from forewarn.results import Publication, ScoreBlock, SeriesRecord
 from forewarn.series import SeriesBatch, SeriesKey, TimeGrid
@@ -89,11 +89,13 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
     fits = [_fit(span, [store.get_block(name) for name in span.names]) for span in state.models]
     journal = [(span, decode(store.get_block(span.names[0]))[1]["actual"]) for span in state.journal]
     opened = decode(store.get_block(state.opened))[0] if state.opened else {"opened": [], "heads_ups": []}
+    silences = tuple(anomaly_from(anomaly) for anomaly in opened.get("silences", ()))
     seen = (decode(store.get_block(name))[0]["patterns"] for name in state.catalogue)
     patterns = (pattern_from(one) for block in seen for one in block)
     checkpoint = state.checkpoints[-1] if state.checkpoints else None
     at = checkpoint.at if checkpoint else state.origin
-    carry = _carry(store, checkpoint, keys) if checkpoint else rooms.scorer.start((), at)
+    carry = _carry(store, checkpoint.names, at, keys) if checkpoint else rooms.scorer.start((), at)
+    watched = None if rooms.watch is None else _watched(store, checkpoint, keys, state, rooms.watch)
     in_force = InForce((), ())
     for fit in fits:
         if fit.slot < at:
@@ -101,6 +103,8 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
     for span, values in journal:
         if span.start >= at:
             carry, in_force = _replay(span, values, keys, fits, carry, in_force, detector, rooms)
+        if rooms.watch is not None and watched is not None and span.start >= watched.at:
+            watched = _listen_again(span, values, keys, detector, rooms.watch, watched)
     tail = tuple(_tail(span, values, keys, detector) for span, values in journal if span.end > state.mark and values.size)
     return Stream(
         detector,
@@ -115,6 +119,8 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
         {one.id: one for one in patterns},
         tuple(heads_up_from(one) for one in opened["heads_ups"]),
         _recent(journal, keys[: len(in_force.keys)], state.watermark, detector, rooms),
+        silences,
+        watched,
     )
 
 
@@ -207,23 +213,44 @@ def _journal(chunk: Chunk, stream: Stream) -> bytes:
 
 
 def _checkpoint(put: Put, chunk: Chunk) -> Checkpoint:
-    carry = chunk.carry
-    if carry is None:
+    if chunk.carry is None:
         raise ValueError("this chunk did not end at a checkpoint")
+    watch = () if chunk.watched is None else _carry_blocks(put, chunk.watched)
+    return Checkpoint(chunk.end, _carry_blocks(put, chunk.carry), chunk.slots, watch)
+
+
+def _carry_blocks(put: Put, carry: Carry) -> tuple[str, ...]:
     width = sum(array.nbytes for array in carry.arrays.values()) // max(1, len(carry.keys))
     rows = max(1, CARRY_BYTES // max(1, width))
-    names = tuple(
+    return tuple(
         put(encode({"at": carry.at}, {name: array[low : low + rows] for name, array in carry.arrays.items()}))
         for low in range(0, max(1, len(carry.keys)), rows)
     )
-    return Checkpoint(chunk.end, names, chunk.slots)
 
 
-def _carry(store: StateStore, checkpoint: Checkpoint, keys: Sequence[SeriesKey]) -> Carry:
-    parts = [decode(store.get_block(name))[1] for name in checkpoint.names]
+def _carry(store: StateStore, names: Sequence[str], at: int, keys: Sequence[SeriesKey]) -> Carry:
+    parts = [decode(store.get_block(name))[1] for name in names]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     rows = len(next(iter(arrays.values()))) if arrays else 0
-    return Carry(tuple(keys[:rows]), checkpoint.at, arrays)
+    return Carry(tuple(keys[:rows]), at, arrays)
+
+
+def _watched(
+    store: StateStore, checkpoint: Checkpoint | None, keys: Sequence[SeriesKey], state: DetectorState, watch: SilenceWatch
+) -> Carry:
+    """What the watch for silence carried at the checkpoint; a fresh one if there was no watch then."""
+    if checkpoint is None:
+        return watch.start(state.origin)
+    fresh = watch.start(checkpoint.at)
+    return _carry(store, checkpoint.watch, checkpoint.at, (*fresh.keys, *keys)) if checkpoint.watch else fresh
+
+
+def _listen_again(
+    span: Span, values: NDArray[np.float64], keys: Sequence[SeriesKey], detector: Detector, watch: SilenceWatch, carry: Carry
+) -> Carry:
+    if not values.size:
+        return watch.start(span.end)
+    return watch.learn(_tail(span, values, keys, detector), carry)
 
 
 def _replay(
@@ -289,7 +316,9 @@ def _recent(
 
 def _opened_block(stream: Stream) -> bytes:
     opened = [anomaly_json(anomaly) for anomaly in stream.opened]
-    return encode({"opened": opened, "heads_ups": [heads_up_json(one) for one in stream.heads_ups]}, {})
+    silences = [anomaly_json(anomaly) for anomaly in stream.silences]
+    heads_ups = [heads_up_json(one) for one in stream.heads_ups]
+    return encode({"opened": opened, "heads_ups": heads_ups, "silences": silences}, {})
 
 
 def _catalogue_blocks(patterns: Sequence[Pattern]) -> Iterable[bytes]:

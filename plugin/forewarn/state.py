@@ -29,6 +29,8 @@ class Checkpoint:
     at: int
     names: tuple[str, ...]
     slots: tuple[int, ...]
+    watch: tuple[str, ...] = ()
+    """The carry of the watch for silence, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,9 @@ class DetectorState:
     def names(self) -> set[str]:
         """All blocks that this state needs."""
         spans: tuple[Span | Checkpoint, ...] = (*self.history, *self.journal, *self.checkpoints, *self.models)
-        return {*self.keys, *self.catalogue, self.registry, self.opened, *(name for span in spans for name in span.names)} - {
-            ""
-        }
+        watched = (name for checkpoint in self.checkpoints for name in checkpoint.watch)
+        named = (name for span in spans for name in span.names)
+        return {*self.keys, *self.catalogue, self.registry, self.opened, *named, *watched} - {""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,9 @@ def _spans(raw: list[Mapping[str, Any]]) -> tuple[Span, ...]:
 
 def _detector(raw: dict[str, Any]) -> DetectorState:
     spans = {name: _spans(raw[name]) for name in ("history", "journal", "models")}
-    checkpoints = tuple(Checkpoint(c["at"], tuple(c["names"]), tuple(c["slots"])) for c in raw["checkpoints"])
+    checkpoints = tuple(
+        Checkpoint(c["at"], tuple(c["names"]), tuple(c["slots"]), tuple(c.get("watch", ()))) for c in raw["checkpoints"]
+    )
     return DetectorState(
         **(raw | spans | {name: tuple(raw[name]) for name in ("keys", "catalogue")} | {"checkpoints": checkpoints})
     )

@@ -17,7 +17,7 @@ from forewarn.in_force import Fit, InForce
 from forewarn.incident import HeadsUp, PatternChange
 from forewarn.novelty import pattern_changes, sighted, with_patterns
 from forewarn.pattern import Mined, Pattern
-from forewarn.ports import EpisodeFold, Forecaster, History, MetricSource, MinedSource, Outlook, Predictor, Scorer
+from forewarn.ports import EpisodeFold, Forecaster, History, MetricSource, MinedSource, Outlook, Predictor, Scorer, SilenceWatch
 from forewarn.registry import NEVER, Registry, next_midnight
 from forewarn.series import Float, SeriesBatch, TimeGrid
 
@@ -44,6 +44,8 @@ class Rooms:
     """The source of a log stream, which also says which patterns it saw; None for metrics."""
     outlook: Outlook | None = None
     """Foresees crossings; None for a detector without a threshold."""
+    watch: SilenceWatch | None = None
+    """Says who has stopped sending; None if nobody wants to know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,10 @@ class Stream:
     heads_ups: tuple[HeadsUp, ...] = ()
     recent: SeriesBatch | None = None
     """The buckets before the watermark that the outlook looks back at."""
+    silences: tuple[Anomaly, ...] = ()
+    """Who is silent."""
+    watched: Carry | None = None
+    """What the watch for silence carries."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +99,8 @@ class Chunk:
     carry: Carry | None = None
     slots: tuple[int, ...] = ()
     """With `carry`: the slots of the fits that were in force."""
+    watched: Carry | None = None
+    """With `carry`: that of the watch for silence, if there is one."""
     touched: tuple[int, ...] = ()
     """Rows whose record changed: fitted, retired, or back."""
     patterns: tuple[Pattern, ...] = ()
@@ -102,7 +110,8 @@ class Chunk:
 def fresh(detector: Detector, rooms: Rooms, origin: int) -> Stream:
     """A stream without any past, that will score from bucket `origin`."""
     mark = origin // detector.coarse_step * detector.coarse_step
-    return Stream(detector, origin, mark, Registry.empty(), InForce((), ()), rooms.scorer.start((), origin))
+    watched = None if rooms.watch is None else rooms.watch.start(origin)
+    return Stream(detector, origin, mark, Registry.empty(), InForce((), ()), rooms.scorer.start((), origin), watched=watched)
 
 
 def begin(detector: Detector, rooms: Rooms, origin: int) -> tuple[Stream, list[SeriesBatch]]:
@@ -167,7 +176,11 @@ def advance(stream: Stream, rooms: Rooms, until: int) -> tuple[Stream, Chunk]:
     day = _coarse_tail(current, rooms, cut)
     rest = tuple(part.between(cut, end) for part in current.tail if part.grid.end > cut)
     return replace(current, mark=cut, tail=rest), replace(
-        chunk, day=day, carry=current.carry, slots=tuple(sorted({fit.slot for fit in current.in_force.fits}))
+        chunk,
+        day=day,
+        carry=current.carry,
+        slots=tuple(sorted({fit.slot for fit in current.in_force.fits})),
+        watched=current.watched,
     )
 
 
@@ -192,7 +205,12 @@ def _step(
     grid = TimeGrid(start, detector.step, (stop - start) // detector.step)
     registry = stream.registry.observe(read.between(start + detector.step, stop))
     if not registry.keys:
-        return replace(stream, registry=registry, carry=rooms.scorer.start((), stop), watermark=stop), None, fits
+        watched = None if rooms.watch is None else rooms.watch.start(stop)
+        return (
+            replace(stream, registry=registry, carry=rooms.scorer.start((), stop), watched=watched, watermark=stop),
+            None,
+            fits,
+        )
     first = read.grid.index(start)
     block = np.ascontiguousarray(values[: len(registry.keys), first : first + grid.size])
     actual = SeriesBatch(registry.keys, grid, block)
@@ -200,6 +218,8 @@ def _step(
     calibration = stream.in_force.calibration
     scores, after = rooms.scorer.score(actual, forecast, calibration, stream.carry)
     opened, changes = rooms.episodes.fold(stream.opened, actual, forecast, scores, detector.delay)
+    stream, silent = _listen(stream, rooms, changes, actual, forecast)
+    changes = (*changes, *silent) if silent else changes
     if mined is not None:
         changes = with_patterns(changes, stream.catalogue, mined.patterns)
     step = Step(actual, forecast, calibration, stream.carry, scores, changes, novel)
@@ -208,6 +228,20 @@ def _step(
         moved, foreseen = _foresee(moved, rooms, rooms.outlook, actual)
         step = replace(step, foreseen=foreseen)
     return moved, step, fits
+
+
+def _listen(
+    stream: Stream, rooms: Rooms, episodes: Sequence[tuple[int, Anomaly]], actual: SeriesBatch, forecast: Forecast
+) -> tuple[Stream, tuple[tuple[int, Anomaly], ...]]:
+    """The silences after a block, and every change of one in it; those that nobody watches any more are withdrawn."""
+    delay = stream.detector.delay
+    if rooms.watch is None or stream.watched is None:
+        at = actual.grid.start + actual.grid.step + delay
+        gone = (replace(one, state="withdrawn", revision=one.revision + 1) for one in stream.silences)
+        return replace(stream, silences=()), tuple((at, one) for one in gone)
+    others = [*((stream.watermark, one) for one in stream.opened), *episodes]
+    silences, changes, watched = rooms.watch.fold(stream.silences, others, actual, forecast, stream.watched, delay)
+    return replace(stream, silences=silences, watched=watched), changes
 
 
 def _foresee(

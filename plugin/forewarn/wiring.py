@@ -109,6 +109,7 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
     from forewarn.scoring.episodes import Episodes
     from forewarn.scoring.outlook import Foresight
     from forewarn.scoring.scorer import ResidualScorer
+    from forewarn.scoring.silence import Silences
 
     spec = ModelSpec(timezone=detector.timezone, holidays=detector.holidays, engine=detector.engine)
     return Rooms(
@@ -122,6 +123,7 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
         coarsen,
         fill,
         outlook=None if detector.threshold == Threshold() else Foresight(detector),
+        watch=Silences(detector) if detector.watches_silence else None,
     )
 
 
@@ -190,4 +192,5 @@ def backtest_rooms(detector: Detector, source: MetricSource) -> Rooms:
     """Rooms for one series in this process: fits in place, history in memory."""
     from forewarn.history.memory import MemoryHistory
 
-    return build_rooms(detector, source, MemoryHistory(), build_forecaster(0))
+    rooms = build_rooms(detector, source, MemoryHistory(), build_forecaster(0))
+    return replace(rooms, watch=None)  # rows are scored, and a missing row has no score

@@ -146,6 +146,11 @@ class WatchedSection:
     retire_after: int = setting(
         duration(MINUTE, 3650 * DAY), "How long a series may be silent before it is retired.", _DETECTOR["retire_after"]
     )
+    silence: str = setting(
+        one_of("auto", "never"),
+        "Whether a series that stops is an anomaly; `auto`: if its data came regularly.",
+        _DETECTOR["silence"],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

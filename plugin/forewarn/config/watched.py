@@ -11,7 +11,7 @@ from forewarn.config.durations import format_duration, parse_duration
 from forewarn.config.kinds import Place
 from forewarn.config.sections import CalendarsSection, DetectorSection, LogSection, WatchedSection
 from forewarn.config.units import Quantity, convert, kind_of
-from forewarn.detector import DAY, Detector, Direction, MinDeviation, Selection, Threshold
+from forewarn.detector import DAY, Detector, Direction, MinDeviation, Selection, Silence, Threshold
 from forewarn.pattern import PATTERN_FIELD, LogStream
 
 WITHOUT_FIELD: Final = frozenset({"count", "rate", "ratio"})
@@ -94,6 +94,7 @@ def _watched(section: WatchedSection, calendars: CalendarsSection, unit: str, pl
         "fits_per_tick": section.fits_per_tick,
         "warm_up": section.warm_up,
         "retire_after": section.retire_after,
+        "silence": cast("Silence", section.silence),
     }
 
 

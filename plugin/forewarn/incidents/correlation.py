@@ -50,6 +50,7 @@ class _Fold:
         self.same_as = dict(settings.same_as)
         self.edges = frozenset(settings.depends_on)
         self.owners = {detector.name: detector.owner for detector in correlation.detectors}
+        self.places = {detector.name: detector.selection.name for detector in correlation.detectors}
         self.open = opened
         self.members = {name: {one.ref: one for one in members_of(incident, self.same_as)} for name, incident in opened.items()}
         self.changes: list[tuple[int, Incident]] = []
@@ -104,9 +105,15 @@ class _Fold:
                 continue
             if set(member.entity) & set(other.entity):
                 return True
-            if abs(member.start - other.start) <= window and self._edge(member, other):
+            close = abs(member.start - other.start) <= window
+            if close and (self._edge(member, other) or self._stopped_together(member, other)):
                 return True
         return False
+
+    def _stopped_together(self, one: Member, other: Member) -> bool:
+        """Whether two stopped that are read from the same place: then it is the place that stopped."""
+        places = [self.places.get(member.key.detector) for member in (one, other)]
+        return one.stopped and other.stopped and places[0] is not None and places[0] == places[1]
 
     def _edge(self, one: Member, other: Member) -> bool:
         field = self.settings.edge_field

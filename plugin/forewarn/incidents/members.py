@@ -3,6 +3,7 @@
 Owns Member, the common view of an anomaly, a pattern change and a heads-up. Decides nothing about belonging together.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ class Member:
     is_open: bool
     severity: float
     text: str
+    stopped: bool = False
+    """Whether nothing comes any more, or a count fell to nothing."""
 
     @property
     def weighty(self) -> bool:
@@ -51,7 +54,8 @@ def member_of(what: Anomaly | PatternChange | HeadsUp, same_as: Mapping[str, str
     if isinstance(what, Anomaly):
         is_open = what.state == "open"
         severity = what.severity if what.state != "withdrawn" else 0.0
-        return Member("anomaly", what.id, what.key, entity, what.start, what.end, is_open, severity, _anomaly(what))
+        text, stopped = _anomaly(what), _stopped(what)
+        return Member("anomaly", what.id, what.key, entity, what.start, what.end, is_open, severity, text, stopped)
     if isinstance(what, PatternChange):
         severity = PATTERN_SEVERITY.get(what.level, 0.0)
         return Member("pattern", what.id, what.key, entity, what.at, what.until, False, severity, _pattern(what))
@@ -72,7 +76,28 @@ def name_of(key: SeriesKey) -> str:
     return f"lines of {key.detector}" if any(name == PATTERN_FIELD for name, _ in key.entity) else key.detector
 
 
+def _stopped(anomaly: Anomaly) -> bool:
+    return anomaly.direction == "below" and (math.isnan(anomaly.actual) or anomaly.actual == 0.0)
+
+
+def _silent(anomaly: Anomaly) -> str:
+    said = anomaly.explanation
+    if "of_series" in said:
+        silent, of = said["silent_series"], said["of_series"]
+        return (
+            f"all {of} series of {anomaly.key.detector} are silent"
+            if silent == of
+            else (f"{silent} of {of} series of {anomaly.key.detector} are silent")
+        )
+    if "pattern" in said:
+        return f"no more lines: {str(said['pattern'])[:120]}"
+    last = said.get("last_value")
+    return f"{name_of(anomaly.key)} is silent" + (f", last {_number(last)}" if isinstance(last, float) else "")
+
+
 def _anomaly(anomaly: Anomaly) -> str:
+    if anomaly.explanation.get("reason") == "silent":
+        return _silent(anomaly)
     if "pattern" in anomaly.explanation:
         much = "more" if anomaly.direction == "above" else "fewer"
         numbers = f"{_number(anomaly.actual)}, expected {_number(anomaly.expected)}"
