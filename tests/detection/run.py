@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
-from tests.detection import clean, injected, other, series
+from tests.detection import clean, injected, other, series, special_days
 from tests.detection.product import scorer_of
 from tests.generated import KINDS
 
@@ -68,7 +68,22 @@ def part_injected(asked: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     return injected.table([one for found in spread(partial(_injected, asked), items, asked.processes) for one in found])
 
 
-PARTS: Final[dict[str, Part]] = {"other": part_other, "injected": part_injected, "clean": part_clean}
+def _special(asked: argparse.Namespace, item: tuple[special_days.Fleet, str]) -> special_days.Days:
+    return special_days.judge_group(*item, make=scorer_of(asked.ablate), cached=asked.cached, seed=asked.seed)
+
+
+def part_special(asked: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Table D."""
+    items = [(fleet, variant) for variant in special_days.VARIANTS for fleet in special_days.FLEETS]
+    return special_days.table(spread(partial(_special, asked), items, asked.processes))
+
+
+PARTS: Final[dict[str, Part]] = {
+    "other": part_other,
+    "injected": part_injected,
+    "clean": part_clean,
+    "special": part_special,
+}
 
 
 def main() -> None:

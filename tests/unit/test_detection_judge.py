@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.detection import clean, series
+from tests.detection import clean, injected, series, special_days
 from tests.detection.baseline import seasdiff
 from tests.detection.events import Canvas
 from tests.detection.group import Group, keys
@@ -118,3 +118,42 @@ def test_scores_from_cached_forecasts_are_those_of_the_live_run(tmp_path: Path) 
     np.testing.assert_array_equal(live.reason, again.reason)
     assert live.episodes == again.episodes
     assert np.isfinite(live.score).any()
+
+
+def test_every_case_bears_its_event_and_nothing_else() -> None:
+    found = [
+        (case, row) for cases in injected.groups("gauge", 60) for case, row in zip(cases.rows, cases.group.values, strict=True)
+    ]
+    assert len(found) == injected.REPEATS * len(injected.CELLS)
+    assert injected.parts("gauge") == len(injected.groups("gauge", 60))
+    clean_rows = [row for case, row in found if case.kind == "none"]
+    for number, (case, row) in enumerate(found):
+        quiet = clean_rows[number // len(injected.CELLS)]
+        changed = np.flatnonzero(~np.isclose(row, quiet, equal_nan=False))
+        assert case.first < case.until <= row.size
+        if case.kind == "none":
+            assert changed.size == 0
+        else:
+            assert changed.min() >= case.first
+            assert changed.max() < case.end
+
+
+def test_civil_days_have_the_hours_that_clocks_give_them() -> None:
+    grid = special_days.group(special_days.FLEETS[0], "civil").grid
+    day, hour = special_days.civil("Europe/Paris", grid.times())
+    lengths = np.bincount(day[day >= 0])
+    change = (special_days.FLEETS[0].clocks[0] - special_days.FIRST).days
+    assert lengths[change] == 100  # 25 hours of four quarters
+    assert set(lengths[1:change].tolist()) == {96}
+    assert hour.min() == 0
+    assert hour.max() < 24
+
+
+def test_what_is_special_leaves_the_other_days_as_they_were() -> None:
+    fleet = special_days.FLEETS[1]
+    plain, busy = (special_days.group(fleet, variant) for variant in ("civil", "effects"))
+    day, _ = special_days.civil(fleet.zone, plain.grid.times())
+    changed = np.unique(day[(plain.values != busy.values).any(axis=0)])
+    expected = {(one - special_days.FIRST).days for one in (*fleet.holidays, *special_days.MONTH_ENDS)}
+    assert set(changed.tolist()) <= expected
+    assert {(one - special_days.FIRST).days for one in fleet.holidays} <= set(changed.tolist())
