@@ -93,6 +93,7 @@ class Detector:
     owner: str = ""
     holidays: tuple[str, ...] = ()
     engine: str = "auto"
+    seasonality: str = "additive"
     fit_every: int = 24 * HOUR
     fit_window: int = 28 * DAY
     fits_per_tick: int = 120

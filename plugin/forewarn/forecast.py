@@ -23,6 +23,8 @@ NO_DATA: Final = "no_data"
 NOT_CONVERGED: Final = "not_converged"
 STATUSES: Final = (OK, TOO_SHORT, CONSTANT, STALE, NO_DATA, NOT_CONVERGED)
 
+SEASONALITY: Final = ("additive", "multiplicative")
+
 FULL_ENGINES: Final = frozenset({"stan", "batch"})
 """Engines with a full model; any other is a fallback on the way there and is refitted every hour."""
 
@@ -39,6 +41,8 @@ class ModelSpec:
     seasonality_prior_scale: float = 10.0
     holidays_prior_scale: float = 10.0
     scaling: str = "minmax"
+    seasonality: str = "additive"
+    """One of SEASONALITY: seasonal part and holidays add to the trend, or are shares of it."""
     engine: str = "auto"
 
 

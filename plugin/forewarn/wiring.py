@@ -111,7 +111,14 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
     from forewarn.scoring.scorer import ResidualScorer
     from forewarn.scoring.silence import Silences
 
-    spec = ModelSpec(timezone=detector.timezone, holidays=detector.holidays, engine=detector.engine)
+    spec = ModelSpec(
+        timezone=detector.timezone,
+        holidays=detector.holidays,
+        # Shares of a trend are counted from 0, not from the smallest value that happened to be seen.
+        scaling="absmax" if detector.seasonality == "multiplicative" else "minmax",
+        seasonality=detector.seasonality,
+        engine=detector.engine,
+    )
     return Rooms(
         source,
         history,

@@ -58,12 +58,13 @@ class Comparison:
 
 
 def log_posterior(
-    y: Float, t: Float, X: Float, s: Float, k: float, m: float, delta: Float, beta: Float, sigma: float, growth: str
+    y: Float, t: Float, X: Float, s: Float, k: float, m: float, delta: Float, beta: Float, sigma: float, spec: ModelSpec
 ) -> float:
     """Stan's density, term by term as in prophet.stan, without its constants; y scaled, rows with NaN left out."""
     A = (t[:, None] >= s[None, :]).astype(np.float64)
-    trend = (k + A @ delta) * t + (m + A @ (-s * delta)) if growth == "linear" else np.full_like(t, m)
-    left = (y - (trend + X @ beta))[~np.isnan(y)]
+    trend = (k + A @ delta) * t + (m + A @ (-s * delta)) if spec.growth == "linear" else np.full_like(t, m)
+    expected = trend * (1 + X @ beta) if spec.seasonality == "multiplicative" else trend + X @ beta
+    left = (y - expected)[~np.isnan(y)]
     likelihood = -left.size * np.log(sigma) - left @ left / (2 * sigma**2)
     priors = -(k**2) / 50 - m**2 / 50 - np.abs(delta).sum() / 0.05 - 2 * sigma**2 - beta @ beta / 200
     return float(likelihood + priors)
@@ -86,6 +87,7 @@ def _stan(y: Float, grid: TimeGrid, spec: ModelSpec, model: Model, row: int) -> 
         weekly_seasonality=False,
         daily_seasonality=False,
         scaling=spec.scaling,
+        seasonality_mode=spec.seasonality,
         uncertainty_samples=0,
     )
     for seasonality in model.layout["seasonalities"]:
@@ -127,10 +129,10 @@ def compare(kind: str, y: Float, grid: TimeGrid, spec: ModelSpec, model: Model, 
     return Comparison(
         kind=kind,
         T=T,
-        ours=log_posterior(scaled, t, X, s, *ours, sigma, spec.growth),
-        stan=log_posterior(scaled, t, X, s, *stan, float(p["sigma_obs"][0]), spec.growth),
+        ours=log_posterior(scaled, t, X, s, *ours, sigma, spec),
+        stan=log_posterior(scaled, t, X, s, *stan, float(p["sigma_obs"][0]), spec),
         lp=float(p["lp__"][0]) if "lp__" in p else float("nan"),
-        stan_at_our_sigma=log_posterior(scaled, t, X, s, *stan, sigma, spec.growth),
+        stan_at_our_sigma=log_posterior(scaled, t, X, s, *stan, sigma, spec),
         yhat=predict(mine, after).expected[0],
         theirs=theirs,
         sigma=sigma * scale,

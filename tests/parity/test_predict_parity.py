@@ -16,6 +16,8 @@ from tests.generated import KINDS, START, generate
 
 from forewarn.detector import DAY, MINUTE
 from forewarn.forecast import CONSTANT, OK, ModelSpec
+from forewarn.forecasting.batch import BatchEngine
+from forewarn.forecasting.batch_passes import PLAIN
 from forewarn.forecasting.choose import Forecasting
 from forewarn.forecasting.civil_time import offsets
 from forewarn.forecasting.design_matrix import changepoint_rows, holiday_years, instants, layout_for, seasonal_columns
@@ -66,10 +68,26 @@ def compare(history: SeriesBatch, spec: ModelSpec, tolerance: float = 1e-6) -> N
         ("step", 7, ModelSpec(timezone="Asia/Kathmandu")),
         ("counts", 14, ModelSpec(growth="flat")),
         ("linear_up", 14, ModelSpec(scaling="absmax", n_changepoints=0)),
+        (
+            "smooth",
+            28,
+            ModelSpec(timezone="Europe/Berlin", holidays=("DE-BY",), scaling="absmax", seasonality="multiplicative"),
+        ),
     ],
 )
 def test_forecasts_equal_prophets_own(kind: str, days: int, spec: ModelSpec) -> None:
     compare(series(kind, days), spec)
+
+
+def test_shares_of_the_trend_are_shares_of_what_was_fitted() -> None:
+    """Under minmax prophet's own predict multiplies the trend with its floor added, which is not what it has fitted."""
+    history = series("smooth", 14)
+    spec = ModelSpec(seasonality="multiplicative")
+    for engine in (StanEngine(WorkerPool()), BatchEngine(PLAIN)):
+        (model,) = engine.fit(history, spec)
+        off = history.values - predict(model, history.grid).expected
+        sigma = model.arrays["sigma_obs"] * model.arrays["y_scale"]
+        np.testing.assert_allclose(np.sqrt(np.mean(off**2)), sigma[0], rtol=0.01)
 
 
 def test_negative_values_and_a_huge_offset_forecast_the_same() -> None:

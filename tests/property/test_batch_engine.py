@@ -1,6 +1,7 @@
 """What holds for the batch engine whatever it is given: company, order, units, gaps and degenerate series."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from forewarn.detector import DAY, HOUR, MINUTE
 from forewarn.forecast import CONSTANT, NO_DATA, NOT_CONVERGED, OK, TOO_SHORT, Model, ModelSpec
 from forewarn.forecasting.batch import BatchEngine, applies
 from forewarn.forecasting.batch_passes import PLAIN
+from forewarn.forecasting.choose import Forecasting
 from forewarn.forecasting.design_matrix import hinges, instants, seasonal_columns
 from forewarn.forecasting.predict import predict
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
@@ -20,6 +22,7 @@ STEP = 15 * MINUTE
 T = 14 * DAY // STEP
 GRID = TimeGrid(START, STEP, T)
 TAUS = 0.05
+SHARES = ModelSpec(scaling="absmax", seasonality="multiplicative")
 
 Fitted = dict[SeriesKey, tuple[Float, float, str]]
 
@@ -53,14 +56,15 @@ def _same(one: tuple[Float, float, str], other: tuple[Float, float, str], tolera
     assert one[1] == pytest.approx(other[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("spec", [ModelSpec(), SHARES], ids=["additive", "multiplicative"])
 @pytest.mark.parametrize("engine", [BatchEngine(), BatchEngine(PLAIN)], ids=["robust", "plain"])
-def test_a_series_fitted_alone_equals_the_same_series_in_any_batch(engine: BatchEngine) -> None:
+def test_a_series_fitted_alone_equals_the_same_series_in_any_batch(engine: BatchEngine, spec: ModelSpec) -> None:
     together = batch(3, T, STEP, per_kind=2)
-    fitted = _fit(together, engine=engine)
+    fitted = _fit(together, spec, engine)
     assert set(fitted) == set(together.keys)
     for key in together.keys:
-        _same(_fit(together.take([key]), engine=engine)[key], fitted[key])
-    backwards = _fit(together.take(together.keys[::-1]), engine=engine)
+        _same(_fit(together.take([key]), spec, engine)[key], fitted[key])
+    backwards = _fit(together.take(together.keys[::-1]), spec, engine)
     for key in together.keys:
         _same(backwards[key], fitted[key])
 
@@ -143,6 +147,48 @@ def test_the_optimality_conditions_hold_on_the_observed_values(missing: str) -> 
         assert variance <= 1e-5
 
 
+def _growing(size: int, seed: int = 1) -> Float:
+    """Waves of 40 % of a level that doubles."""
+    t = np.arange(size)
+    level = 100 * (1 + t / (28 * 96))
+    noise: Float = np.random.default_rng(seed).normal(0, 2, (4, size))
+    return level * (1 + 0.4 * np.sin(2 * np.pi * t / 96)) + noise
+
+
+@pytest.mark.parametrize("growth", ["linear", "flat"])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_seasonality_grows_with_the_trend_where_it_is_multiplicative(growth: str, missing: float) -> None:
+    size = 28 * 96
+    truth = _growing(size + 96)
+    values = truth[:, :size] if growth == "linear" else truth[:, :size] / (1 + np.arange(size) / size)
+    values = np.where(np.random.default_rng(2).random(values.shape) < missing, np.nan, values)
+    history = _history(values, TimeGrid(START, STEP, size))
+    errors = {}
+    for spec in (ModelSpec(growth=growth), ModelSpec(growth=growth, scaling="absmax", seasonality="multiplicative")):
+        (model,) = BatchEngine().fit(history, spec)
+        assert model.status == (OK,) * 4
+        expected = predict(model, TimeGrid(history.grid.end, STEP, 96)).expected
+        errors[spec.seasonality] = float(np.abs(truth[:, size:] / (1 if growth == "linear" else 2) - expected).mean())
+    assert errors["multiplicative"] < 2.5
+    assert growth == "flat" or errors["additive"] > 4 * errors["multiplicative"]
+
+
+def test_spikes_and_a_fault_are_kept_out_of_a_multiplicative_fit_too() -> None:
+    size = 28 * 96
+    truth = _growing(size + 96)
+    values = truth[:, :size].copy()
+    values[:, ::97] += 300.0
+    values[:, -200:-100] -= 100.0
+    history = _history(values, TimeGrid(START, STEP, size))
+    errors = []
+    for engine in (BatchEngine(), BatchEngine(PLAIN)):
+        (model,) = engine.fit(history, SHARES)
+        expected = predict(model, TimeGrid(history.grid.end, STEP, 96)).expected
+        errors.append(np.abs(truth[:, size:] - expected).mean())
+    assert errors[0] < 4.0
+    assert errors[1] > 20.0
+
+
 def test_values_under_the_mask_do_not_matter() -> None:
     history = batch(9, T, STEP)
     values = history.values.copy()
@@ -182,14 +228,17 @@ DEGENERATE: dict[str, tuple[Float, str]] = {
 }
 
 
+@pytest.mark.parametrize("spec", [ModelSpec(), SHARES], ids=["additive", "multiplicative"])
 @pytest.mark.parametrize("engine", [BatchEngine(), BatchEngine(PLAIN)], ids=["robust", "plain"])
-def test_a_degenerate_series_has_finite_parameters_or_a_status_and_leaves_the_others_alone(engine: BatchEngine) -> None:
+def test_a_degenerate_series_has_finite_parameters_or_a_status_and_leaves_the_others_alone(
+    engine: BatchEngine, spec: ModelSpec
+) -> None:
     well = batch(5, T, STEP, kinds=["smooth", "counts", "gappy", "ar1"])
     names = list(DEGENERATE)
     keys = tuple(SeriesKey("odd", (("name", name),)) for name in names)
     odd = SeriesBatch(keys, GRID, np.array([DEGENERATE[name][0] for name in names]))
-    mixed = _fit(SeriesBatch(odd.keys + well.keys, GRID, np.vstack([odd.values, well.values])), engine=engine)
-    undisturbed = _fit(well, engine=engine)
+    mixed = _fit(SeriesBatch(odd.keys + well.keys, GRID, np.vstack([odd.values, well.values])), spec, engine)
+    undisturbed = _fit(well, spec, engine)
     for key in well.keys:
         _same(mixed[key], undisturbed[key])
     for name, key in zip(names, keys, strict=True):
@@ -218,7 +267,7 @@ def test_infinite_values_are_refused(bad: float, with_gap: bool) -> None:
         BatchEngine().fit(_history(values), ModelSpec())
 
 
-@pytest.mark.parametrize("spec", [ModelSpec(growth="logistic"), ModelSpec(scaling="robust")])
+@pytest.mark.parametrize("spec", [ModelSpec(growth="logistic"), ModelSpec(scaling="robust"), ModelSpec(seasonality="harmonic")])
 def test_what_has_no_convex_form_is_refused_with_the_reason(spec: ModelSpec) -> None:
     reason = applies(spec)
     assert reason is not None
@@ -226,6 +275,7 @@ def test_what_has_no_convex_form_is_refused_with_the_reason(spec: ModelSpec) -> 
         BatchEngine().fit(_history(np.ones((1, T))), spec)
     assert applies(ModelSpec()) is None
     assert applies(ModelSpec(growth="flat", scaling="absmax")) is None
+    assert applies(SHARES) is None
 
 
 def test_no_series_and_an_empty_grid_give_no_forecasts() -> None:
@@ -309,3 +359,19 @@ def test_a_thousand_rows_of_many_kinds_are_one_model_in_the_order_of_their_keys(
     assert model.engine == "batch"
     assert model.window == (history.grid.start, history.grid.end)
     assert set(model.status) <= {OK, CONSTANT}  # a sparse count may never have counted
+
+
+def test_models_from_before_there_was_a_choice_are_additive() -> None:
+    history = batch(6, T, STEP, kinds=["smooth", "counts"])
+    (model,) = BatchEngine().fit(history, ModelSpec())
+    layout = {name: part for name, part in model.layout.items() if name != "seasonality_mode"}
+    old = replace(model, layout=layout)
+    np.testing.assert_array_equal(predict(old, GRID).expected, predict(model, GRID).expected)
+
+
+def test_auto_takes_the_batch_engine_for_multiplicative_seasonality_and_says_so() -> None:
+    history = batch(6, T, STEP, kinds=["smooth"])
+    (model,) = Forecasting().fit(history, SHARES)
+    assert model.engine == "batch"
+    assert model.layout["seasonality_mode"] == "multiplicative"
+    assert model.layout["why"] == "the default engine"

@@ -198,7 +198,7 @@ def test_every_setting_of_a_detector_is_mapped() -> None:
         "function: ratio, of: 'status: 500', query: {term: {service: shop}}, time_field: ts, split_by: [a, b, c], bucket: 1m,"
         "query_delay: 2m30s, timezone: America/New_York, direction: below, min_deviation: {absolute: 5%, relative: 0.2},"
         "threshold: {above: 90%, below: 0.01}, owner: me, holidays: [DE-BY, NO], engine: stan, fit_every: 4h, fit_window: 14d,"
-        "fits_per_tick: 7, warm_up: 2d, retire_after: 1d"
+        "seasonality: multiplicative, fits_per_tick: 7, warm_up: 2d, retire_after: 1d"
     )
     assert made == Detector(
         "d",
@@ -216,6 +216,7 @@ def test_every_setting_of_a_detector_is_mapped() -> None:
         owner="me",
         holidays=("DE-BY", "NO"),
         engine="stan",
+        seasonality="multiplicative",
         fit_every=4 * HOUR,
         fit_window=14 * DAY,
         fits_per_tick=7,

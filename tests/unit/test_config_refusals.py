@@ -79,6 +79,7 @@ DETECTOR = [
     ("index: a, function: count, holidays: [Germany]", "holidays[0]", "expected country code such as DE"),
     ("index: a, function: count, holidays: [DE, de-by]", "holidays[1]", "or DE-BY"),
     ("index: a, function: count, engine: prophet", "engine", "expected one of auto, batch, stan"),
+    ("index: a, function: count, seasonality: auto", "seasonality", "expected one of additive, multiplicative"),
     ("index: a, function: count, fit_every: 1m", "fit_every", "expected a multiple of the bucket, 5m, got 1m"),
     ("index: a, function: count, fit_every: 7m", "fit_every", "expected a multiple of the bucket, 5m, got 7m"),
     ("index: a, function: count, fit_every: 7d, fit_window: 2d", "fit_window", "expected at least `fit_every`, 7d, got 2d"),

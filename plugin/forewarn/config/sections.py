@@ -51,6 +51,7 @@ from forewarn.config.values import (
 )
 from forewarn.connection import ElasticSettings
 from forewarn.detector import DAY, MINUTE, Detector, Selection
+from forewarn.forecast import SEASONALITY
 from forewarn.incident import IncidentSettings
 from forewarn.pattern import LogStream
 
@@ -132,6 +133,11 @@ class WatchedSection:
     )
     engine: str = setting(
         one_of(*ENGINES), "How forecasts are fitted; `auto` takes the fastest that fits.", _DETECTOR["engine"]
+    )
+    seasonality: str = setting(
+        one_of(*SEASONALITY),
+        "Whether the waves of days and weeks add to the level, or grow with it.",
+        _DETECTOR["seasonality"],
     )
     fit_every: int = setting(duration(MINUTE, 28 * DAY), "How often a series is fitted anew.", _DETECTOR["fit_every"])
     fit_window: int = setting(duration(DAY, 3650 * DAY), "How much history a fit sees.", _DETECTOR["fit_window"])

@@ -89,6 +89,7 @@ def _watched(section: WatchedSection, calendars: CalendarsSection, unit: str, pl
         "owner": section.owner,
         "holidays": calendars.holidays if section.holidays is None else section.holidays,
         "engine": section.engine,
+        "seasonality": section.seasonality,
         "fit_every": section.fit_every,
         "fit_window": section.fit_window,
         "fits_per_tick": section.fits_per_tick,

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.forecast import CONSTANT, NO_DATA, NOT_CONVERGED, OK, TOO_SHORT, Model, ModelSpec
-from forewarn.forecasting.batch_passes import Fit, Robustness, fit_rows
+from forewarn.forecast import CONSTANT, NO_DATA, NOT_CONVERGED, OK, SEASONALITY, TOO_SHORT, Model, ModelSpec
+from forewarn.forecasting.batch_passes import Fit, Form, Robustness, fit_rows
 from forewarn.forecasting.batch_profile import Slots
 from forewarn.forecasting.batch_statistics import Basis
 from forewarn.forecasting.batch_threads import one_thread
@@ -39,7 +39,7 @@ _PARTS: Final = 28
 """Parts of the window to which the first and last value of a series are rounded outward: series of one part share a grid."""
 _PADDED: Final = ("changepoints", "shift_at", "shift_by", "fault_start", "fault_end")
 """Arrays of which a row may use only a part; the rest of it is NaN."""
-WHY: Final = "linear or flat growth with additive terms: the posterior mode of all series at once"
+WHY: Final = "linear or flat growth: the posterior mode of all series at once"
 
 
 def applies(spec: ModelSpec) -> str | None:
@@ -48,6 +48,8 @@ def applies(spec: ModelSpec) -> str | None:
         return f"growth {spec.growth!r} has no convex form"
     if spec.scaling not in {"minmax", "absmax"}:
         return f"scaling {spec.scaling!r} is not known"
+    if spec.seasonality not in SEASONALITY:
+        return f"seasonality {spec.seasonality!r} is not known"
     return None
 
 
@@ -191,11 +193,12 @@ def _fit_part(
     status = np.full(S, OK, dtype="U16")
     slots = Slots.of_days(civil_days(at, layout["timezone"]), grid.step) if robust.profile else None
     profiles = np.zeros((S, slots.count)) if slots is not None else np.zeros((S, 0))
+    form = Form(spec.scaling, spec.seasonality == "multiplicative")
     shifts: list[tuple[tuple[float, float], ...]] = []
     faults: list[tuple[tuple[float, float], ...]] = []
     for chunk in _chunks(np.arange(S), grid.size):
         values = history.values[part.rows[chunk], part.first : part.last]
-        fit = fit_rows(values, basis, spec.scaling, robust, grid.step, slots)
+        fit = fit_rows(values, basis, form, robust, grid.step, slots)
         theta = fit.theta
         out["m"][chunk] = theta[:, 0]
         if linear:

@@ -12,6 +12,7 @@ import numpy as np
 
 from forewarn.detector import HOUR
 from forewarn.forecasting.batch_excursions import excursions
+from forewarn.forecasting.batch_multiplicative import expected, rescaled, solve_products
 from forewarn.forecasting.batch_profile import Slots, profiles
 from forewarn.forecasting.batch_robust import SAMPLE, Blocks, Bool, Index, outliers, resting, shifts, spread
 from forewarn.forecasting.batch_solver import Solution, solve
@@ -66,17 +67,25 @@ class Fit:
     """For each row the buckets [first, last) of faults that the fit has not seen."""
 
 
-def fit_rows(values: Float, basis: Basis, scaling: str, robust: Robustness, step: int, slots: Slots | None) -> Fit:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How values become scaled ones (`minmax` or `absmax`), and whether the seasonal part is a share of the trend."""
+
+    scaling: str
+    multiplicative: bool = False
+
+
+def fit_rows(values: Float, basis: Basis, form: Form, robust: Robustness, step: int, slots: Slots | None) -> Fit:
     """The fit of `values` [S, T] in buckets of `step` ms, NaN = missing, on the basis; `slots` None: without profile."""
-    return _Fitting(values, basis, scaling, robust, step, slots).run()
+    return _Fitting(values, basis, form, robust, step, slots).run()
 
 
 class _Fitting:
     """What is known so far of each row, while the passes go over them."""
 
-    def __init__(self, values: Float, basis: Basis, scaling: str, robust: Robustness, step: int, slots: Slots | None) -> None:
+    def __init__(self, values: Float, basis: Basis, form: Form, robust: Robustness, step: int, slots: Slots | None) -> None:
         S, T = values.shape
-        self._values, self._basis, self._scaling, self._robust, self._step = values, basis, scaling, robust, step
+        self._values, self._basis, self._form, self._robust, self._step = values, basis, form, robust, step
         self._slots = slots if robust.profile else None
         self._n, self._floor, self._scale = np.zeros(S), np.zeros(S), np.ones(S)
         self._theta, self._v = np.zeros((S, basis.R + basis.D)), np.zeros(S)
@@ -131,12 +140,15 @@ class _Fitting:
             block, given = given_by(block)
             if not len(block):
                 continue
+            if self._form.multiplicative:
+                self._solve_products(block, basis, given, warm=warm)
+                continue
             with np.errstate(over="ignore", invalid="ignore"):
                 gaps = np.isnan(given.sum(axis=1))
             for kind, part in ((complete, np.flatnonzero(~gaps)), (holed, np.flatnonzero(gaps))):
                 if len(part):
                     chosen = given if len(part) == len(given) else given[part]
-                    kind.append((block[part], statistics(chosen, basis, self._scaling)))
+                    kind.append((block[part], statistics(chosen, basis, self._form.scaling)))
         for parts in (complete, holed):
             if parts:
                 to = np.concatenate([part for part, _ in parts])
@@ -149,7 +161,21 @@ class _Fitting:
             start = Solution(self._theta[rows] * ratio[:, None], self._v[rows] * ratio**2, self._converged[rows], 0)
         else:
             self._n[rows] = found.n
-        solution = solve(basis, found, start)
+        self._keep(rows, found, solve(basis, found, start), warm=warm)
+
+    def _solve_products(self, rows: Index, basis: Basis, given: Float, *, warm: bool) -> None:
+        found = statistics(given, basis, self._form.scaling)
+        start = None
+        if warm:
+            ratio = self._scale[rows] / found.scale
+            start = Solution(rescaled(basis, self._theta[rows], ratio), self._v[rows] * ratio**2, self._converged[rows], 0)
+        else:
+            self._n[rows] = found.n
+        with np.errstate(over="ignore", invalid="ignore"):
+            y = (given - found.floor[:, None]) / found.scale[:, None]
+        self._keep(rows, found, solve_products(basis, y, found, start), warm=warm)
+
+    def _keep(self, rows: Index, found: Statistics, solution: Solution, *, warm: bool) -> None:
         if warm:  # what the outliers leave may be constant; then the fit before was the better one
             good = np.flatnonzero(solution.converged)
             rows, found, solution = rows[good], found.take(good), solution.take(good)
@@ -187,9 +213,15 @@ class _Fitting:
         """The robust deviation [rows] of what the last fit leaves, from a sample of the buckets."""
         every = slice(None, None, max(1, self._values.shape[1] // SAMPLE))
         given = (self._values[rows, every] - self._origin[rows, None]) / self._unit[rows, None]
-        expected = self._theta[rows] @ self._basis.Z[every].T
-        residuals = given - expected * self._scale[rows, None] - self._floor[rows, None]
+        residuals = given - self._expected(rows, self._basis.Z[every]) * self._scale[rows, None] - self._floor[rows, None]
         return spread(residuals, given, *resting(given))
+
+    def _expected(self, rows: Index, columns: Float) -> Float:
+        """What the last fit gives on rows of the design matrix, [rows, T] in its scaled units."""
+        if self._form.multiplicative:
+            return expected(self._basis, self._theta[rows], columns)
+        plane: Float = self._theta[rows] @ columns.T
+        return plane
 
     def _without_faults(self, rows: Index) -> tuple[Index, Float]:
         """The values [rows, T] without faults that have ended or may go on."""
@@ -199,11 +231,12 @@ class _Fitting:
 
     def _free(self, rows: Index) -> Float:
         """The medians [rows, B] of the blocks without the seasonal part of the last fit, and without faults."""
-        basis, blocks = self._basis, self._blocks
-        first = basis.R - basis.K
-        waves = basis.Z[blocks.offset :, first : basis.R].reshape(blocks.count, blocks.length, basis.K).mean(axis=1)
+        blocks, basis = self._blocks, self._basis
+        columns = basis.Z[blocks.offset :].reshape(blocks.count, blocks.length, basis.R + basis.D).mean(axis=1)
         free = (self._medians[rows] - self._origin[rows, None]) / self._unit[rows, None]
-        free -= self._theta[rows, first : basis.R] @ waves.T * self._scale[rows, None]
+        trend = self._theta[rows].copy()
+        trend[:, basis.R - basis.K : basis.R] = 0.0
+        free -= (self._expected(rows, columns) - trend @ columns.T) * self._scale[rows, None]
         free[self._faulty[rows]] = np.nan
         return free
 
@@ -242,9 +275,9 @@ class _Fitting:
             changed = np.any(found != 0, axis=1)
             self._profile[rows] = found
             chosen = np.flatnonzero(changed)
-            expected = found[chosen][:, self._slots.of]
-            given[chosen] -= expected
-            residuals[chosen] -= expected
+            profile = found[chosen][:, self._slots.of]
+            given[chosen] -= profile
+            residuals[chosen] -= profile
             scale[chosen] = self._spread(rows[chosen], raw[chosen], residuals[chosen])
         out = outliers(residuals, scale, self._robust.cut)
         changed = changed | np.any(out != self._dropped[rows], axis=1)
@@ -260,7 +293,7 @@ class _Fitting:
         given = self._values[rows]
         given -= self._origin[rows, None]
         given /= self._unit[rows, None]
-        residuals = self._theta[rows] @ self._basis.Z.T
+        residuals = self._expected(rows, self._basis.Z)
         residuals *= -self._scale[rows, None]
         residuals -= self._floor[rows, None]
         residuals += given

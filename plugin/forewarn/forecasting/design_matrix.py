@@ -17,7 +17,8 @@ Parameters that the engines "stan" and "batch" store, one row a series (float64;
     shift_at, shift_by       optional, for the record [S, n]: instants from which a new level was adopted, jumps in units of y
     fault_start, fault_end   optional, for the record [S, n]: first and last instants of faults that the fit did not see
 
-Layout: {"growth", "seasonalities": [{"name", "period", "order"}], "timezone", "holidays": {"names", "days"}, "why"}.
+Layout: {"growth", "seasonalities": [{"name", "period", "order"}], "seasonality_mode", "timezone",
+"holidays": {"names", "days"}, "why"}. Layouts of older models lack the mode: they are additive, see `is_multiplicative`.
 A row that has no model (status no_data, not_converged) has NaN in m.
 
 An instant is the MIDDLE of a bucket, so that a model of 15-minute buckets lines up with 5-minute and hourly ones, and a
@@ -81,6 +82,7 @@ def layout_for(
     return {
         "growth": spec.growth,
         "seasonalities": seasonalities_for(covered, grid.step),
+        "seasonality_mode": spec.seasonality,
         "timezone": spec.timezone,
         # Prophet orders its columns by name + suffix; the same order makes its beta ours without a permutation.
         "holidays": {"names": sorted(known, key=lambda name: f"{name}_delim_+0"), "days": known},
@@ -129,6 +131,11 @@ def seasonal_columns(at: Float, layout: Mapping[str, Any]) -> Float:
     if not layout["holidays"]["names"]:
         return fourier
     return np.hstack([fourier, holiday_columns(days, layout["holidays"])])
+
+
+def is_multiplicative(layout: Mapping[str, Any]) -> bool:
+    """Whether the seasonal part is a share of the trend: yhat = trend * (1 + X beta) instead of trend + X beta."""
+    return bool(layout.get("seasonality_mode") == "multiplicative")
 
 
 def column_count(layout: Mapping[str, Any]) -> int:

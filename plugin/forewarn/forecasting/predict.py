@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from forewarn.errors import ModelMismatch
 from forewarn.forecast import Forecast, Model
 from forewarn.forecasting.civil_time import civil_days
-from forewarn.forecasting.design_matrix import instants, seasonal_columns, week_slots
+from forewarn.forecasting.design_matrix import instants, is_multiplicative, seasonal_columns, week_slots
 from forewarn.forecasting.fixed_product import TILE, product
 from forewarn.series import Float, TimeGrid
 
@@ -52,12 +52,18 @@ def _prophet(model: Model, at: Float, expected: Float, sigma: Float) -> None:
     slots = None
     if "profile" in model.arrays:
         slots = week_slots(civil_days(at, model.layout["timezone"]), model.arrays["profile"].shape[1])
+    multiplicative = is_multiplicative(model.layout)
     rows = TILE * max(1, _CHUNK // at.size // TILE)
     for first in range(0, len(model.keys), rows):
         part = slice(first, first + rows)
         a = {name: array[part] for name, array in model.arrays.items()}
         y = _trend(a, at, model.layout["growth"])
-        y += product(a["beta"], X)
+        seasonal = product(a["beta"], X)
+        if multiplicative:
+            seasonal += 1.0
+            y *= seasonal
+        else:
+            y += seasonal
         y *= a["y_scale"][:, None]
         np.add(y, a["y_floor"][:, None], out=expected[part])
         if slots is not None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.errors import EngineUnavailable, ModelError
-from forewarn.forecast import CONSTANT, NO_DATA, NOT_CONVERGED, OK, TOO_SHORT, Model, ModelSpec
+from forewarn.forecast import CONSTANT, NO_DATA, NOT_CONVERGED, OK, SEASONALITY, TOO_SHORT, Model, ModelSpec
 from forewarn.forecasting.civil_time import offsets
 from forewarn.forecasting.design_matrix import column_count, holiday_years, instants, layout_for
 from forewarn.forecasting.extent import Extent
@@ -66,10 +66,13 @@ class StanEngine:
     def fit(self, history: SeriesBatch, spec: ModelSpec) -> tuple[Model, ...]:
         """One row for every key, in one model per set of seasonalities; rows that Stan could not fit say not_converged.
 
-        Raises ModelError for a growth other than linear and flat, EngineUnavailable if prophet cannot be loaded.
+        Raises ModelError for a growth other than linear and flat or an unknown seasonality, EngineUnavailable if prophet
+        cannot be loaded.
         """
         if spec.growth not in ("linear", "flat"):
             raise ModelError(f"growth {spec.growth!r} is not supported, expected linear or flat")
+        if spec.seasonality not in SEASONALITY:
+            raise ModelError(f"seasonality {spec.seasonality!r} is not supported, expected one of {', '.join(SEASONALITY)}")
         grid = history.grid
         holidays = holiday_days(spec.holidays, *holiday_years(grid)) if spec.holidays else ()
         layouts: dict[tuple[tuple[str, int], ...], dict[str, Any]] = {}
@@ -138,6 +141,7 @@ def prophet_of(values: Float, grid: TimeGrid, spec: ModelSpec, layout: Mapping[s
             changepoint_prior_scale=spec.changepoint_prior_scale,
             uncertainty_samples=0,
             scaling=spec.scaling,
+            seasonality_mode=layout["seasonality_mode"],
         )
         for seasonality in layout["seasonalities"]:
             model.add_seasonality(seasonality["name"], seasonality["period"], seasonality["order"])
