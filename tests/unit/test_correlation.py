@@ -183,3 +183,27 @@ def test_the_same_happenings_in_smaller_portions_give_the_same_incidents(
         changes.extend(made)
     assert (opened, tuple(changes)) == whole
     assert len({incident.id for incident in opened}) == len(opened)
+
+
+def silent(detector: str, host: str, start: int, *, of: int = 0, severity: float = 40.0) -> Anomaly:
+    """Somebody who stopped sending; `of`: all so many series of the detector."""
+    whole = {"silent_series": of, "of_series": of} if of else {}
+    one = anomaly(SeriesKey(detector, () if of else (("host", host),)), start, start + 4, severity=severity, side="below")
+    return replace(one, actual=float("nan"), explanation={"reason": "silent", "last_value": 3.0, **whole})
+
+
+def test_what_stops_together_in_one_place_is_one_incident_that_says_so() -> None:
+    changes = [at(4, silent("latency", f"h{number}", 0)) for number in range(6)]
+    changes += [at(5, silent("errors", "", 0, of=40, severity=50.0)), at(30, silent("latency", "late", 26))]
+    opened, _ = CORRELATION.fold((), changes, T0 + 31 * STEP)
+    first, later = sorted(opened, key=lambda one: one.start)
+    assert len(first.anomalies) == 7
+    assert len(later.anomalies) == 1
+    assert first.title == "all 40 series of errors are silent"
+    assert first.causes[0].entity == (("detector", "errors"),)
+    assert later.title == "late: latency is silent, last 3"
+
+
+def test_what_rises_together_in_one_place_without_an_entity_in_common_is_not() -> None:
+    changes = [at(1, anomaly(key(f"s{number}"), 0, 1)) for number in range(6)]
+    assert len(CORRELATION.fold((), changes, T0 + 2 * STEP)[0]) == 6

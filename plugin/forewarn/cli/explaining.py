@@ -1,12 +1,15 @@
 """`forewarn explain ID`: why this anomaly or incident, from what was stored with it; nothing is computed again."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from forewarn.anomaly import Anomaly
 from forewarn.cli.terminal import answer, config_option, json_option, out, read_config, reports_errors, store_option
 from forewarn.codec import anomaly_json, incident_json
+from forewarn.config import format_duration
 from forewarn.errors import RequestError
 from forewarn.incident import Incident
 from forewarn.wiring import build_store
@@ -47,10 +50,23 @@ def at(time: int) -> str:
     return f"{datetime.fromtimestamp(time / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def silence_lines(said: Mapping[str, Any]) -> list[str]:
+    """What the explanation of a silence says, in words."""
+    lines = [f"  silent since {at(said['since'])}; there were data every {format_duration(said['expected_every'])}"]
+    if "of_series" in said:
+        lines.append(f"  {said['silent_series']} of {said['of_series']} series: {', '.join(said['series'])}")
+    elif said.get("last_value") is not None:
+        lines.append(f"  last value {said['last_value']:.4g}, at {at(said['last_seen'])}")
+    return [*lines, f"  ended: {said['ended']}"] if "ended" in said else lines
+
+
 def anomaly_lines(anomaly: Anomaly, indent: str = "") -> list[str]:
     """An anomaly in words."""
+    first = f"{anomaly.key}: {anomaly.state}, {anomaly.severity_band} ({anomaly.severity:.0f})"
+    if anomaly.explanation.get("reason") == "silent":
+        return [indent + line for line in (first, *silence_lines(anomaly.explanation))]
     lines = [
-        f"{anomaly.key}: {anomaly.state}, {anomaly.severity_band} ({anomaly.severity:.0f})",
+        first,
         f"  from {at(anomaly.start)} to {at(anomaly.end)}, at its most unusual at {at(anomaly.peak)}",
         f"  actual {anomaly.actual:.4g}, expected {anomaly.expected:.4g}, normal {anomaly.lower:.4g} to {anomaly.upper:.4g}",
         f"  score {anomaly.score:.2f} ({anomaly.direction}; 1 is the edge of normal)",

@@ -24,6 +24,8 @@ ERRORS: Final = 0.6
 """For lines at level error or worse that were never seen before."""
 DEPTH: Final = 0.8
 """For the highest severity among its members, as a share of 100."""
+WHOLE: Final = 1.5
+"""For many series that fell silent at once: then what they are read from is at fault, rather than any of them."""
 MOST_CAUSES: Final = 3
 MOST_LINES: Final = 8
 
@@ -71,8 +73,10 @@ def _score(pair: Pair, own: Sequence[Member], upstream: Mapping[Pair, frozenset[
     callers = sum(pair in callees for callees in upstream.values())
     lag = (min(member.start for member in own) - first) / MINUTE
     errors = any(member.kind == "pattern" and member.severity >= 45 for member in own)
+    whole = any(member.breadth > 1 for member in own)
     return (
-        EXPLAINS * (callers / others if others else 0.0)
+        WHOLE * whole
+        + EXPLAINS * (callers / others if others else 0.0)
         - EXPLAINED * bool(upstream[pair])
         + FIRST * exp2(-lag / 10)
         + ERRORS * errors
@@ -98,6 +102,10 @@ def _evidence(pair: Pair, own: Sequence[Member], upstream: Mapping[Pair, frozens
 
 def title_of(causes: Sequence[Cause], members: Sequence[Member]) -> str:
     """What happened, in one line: the probable cause and its worst member."""
+    broad = sorted((member for member in members if member.breadth > 1), key=lambda one: (-one.breadth, one.start, one.ref))
+    if broad:
+        others = sorted({member.key.detector for member in broad} - {broad[0].key.detector})
+        return broad[0].text + (f" (and {', '.join(others)})" if others else "")
     entity: Entity = causes[0].entity if causes else ()
     own = [member for member in members if set(entity) & set(member.entity)] or list(members)
     worst = max(own, key=lambda member: (member.severity, -member.start, member.ref))

@@ -33,6 +33,8 @@ class Member:
     text: str
     stopped: bool = False
     """Whether nothing comes any more, or a count fell to nothing."""
+    breadth: int = 1
+    """Of how many series it speaks."""
 
     @property
     def weighty(self) -> bool:
@@ -55,7 +57,8 @@ def member_of(what: Anomaly | PatternChange | HeadsUp, same_as: Mapping[str, str
         is_open = what.state == "open"
         severity = what.severity if what.state != "withdrawn" else 0.0
         text, stopped = _anomaly(what), _stopped(what)
-        return Member("anomaly", what.id, what.key, entity, what.start, what.end, is_open, severity, text, stopped)
+        breadth = int(what.explanation.get("silent_series", 1))
+        return Member("anomaly", what.id, what.key, entity, what.start, what.end, is_open, severity, text, stopped, breadth)
     if isinstance(what, PatternChange):
         severity = PATTERN_SEVERITY.get(what.level, 0.0)
         return Member("pattern", what.id, what.key, entity, what.at, what.until, False, severity, _pattern(what))
