@@ -18,6 +18,7 @@ DAY: Final = 24 * HOUR
 
 Direction = Literal["above", "below", "both"]
 Silence = Literal["auto", "never"]
+Sensitivity = Literal["low", "medium", "high"]
 Query = str | Mapping[str, Any] | None
 
 FUNCTIONS: Final = ("count", "rate", "avg", "sum", "min", "max", "median", "cardinality", "ratio")  # and pNN
@@ -28,6 +29,9 @@ DIVIDED_WHEN_COARSE: Final = frozenset({"count", "sum"})
 SAME_WHEN_COARSE: Final = frozenset({"avg", "rate", "count", "sum"})
 """Functions that a source may read at the coarse step: the (divided) value is the mean of the short buckets."""
 NEARLY_SAME_WHEN_COARSE: Final = frozenset({"median"})  # and pNN
+
+SENSITIVITY: Final[Mapping[str, float]] = {"low": 3.0, "medium": 1.0, "high": 1 / 3}
+"""How many times longer than at medium sensitivity it should be between two false alarms of a series."""
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)\Z")
 
@@ -102,6 +106,9 @@ class Detector:
     retire_after: int = 7 * DAY
     silence: Silence = "auto"
     """Whether a series that stops is an anomaly."""
+    sensitivity: Sensitivity = "medium"
+    incidents_per_week: float | None = None
+    """What the whole detector should raise, instead of a sensitivity; converted anew every day."""
 
     @property
     def watches_silence(self) -> bool:

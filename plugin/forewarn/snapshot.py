@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from forewarn.anomaly import Carry, Scores
 from forewarn.blocks import decode, encode
+from forewarn.budget import Tally
 from forewarn.codec import (
     anomaly_from,
     anomaly_json,
@@ -121,6 +122,7 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
         _recent(journal, keys[: len(in_force.keys)], state.watermark, detector, rooms),
         silences,
         watched,
+        Tally(*opened.get("tally", ())),
     )
 
 
@@ -318,7 +320,8 @@ def _opened_block(stream: Stream) -> bytes:
     opened = [anomaly_json(anomaly) for anomaly in stream.opened]
     silences = [anomaly_json(anomaly) for anomaly in stream.silences]
     heads_ups = [heads_up_json(one) for one in stream.heads_ups]
-    return encode({"opened": opened, "heads_ups": heads_ups, "silences": silences}, {})
+    tally = [stream.tally.episodes, stream.tally.founded]
+    return encode({"opened": opened, "heads_ups": heads_ups, "silences": silences, "tally": tally}, {})
 
 
 def _catalogue_blocks(patterns: Sequence[Pattern]) -> Iterable[bytes]:

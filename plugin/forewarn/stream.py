@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from forewarn.anomaly import Anomaly, Carry, Scores
+from forewarn.budget import Tally, counted, faded, spacing
 from forewarn.detector import DAY, Detector
 from forewarn.forecast import FULL_ENGINES, Calibration, Forecast, ModelSpec
 from forewarn.in_force import Fit, InForce
@@ -46,6 +47,10 @@ class Rooms:
     """Foresees crossings; None for a detector without a threshold."""
     watch: SilenceWatch | None = None
     """Says who has stopped sending; None if nobody wants to know."""
+    tune: Callable[[Carry, float], Carry] | None = None
+    """Sets how many ms should lie between false episodes of a series; None for a detector without a budget of alerts."""
+    false_alarm_every: float = 0.0
+    """The expected ms between false episodes of a normal series at the detector's sensitivity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +76,8 @@ class Stream:
     """Who is silent."""
     watched: Carry | None = None
     """What the watch for silence carries."""
+    tally: Tally = field(default_factory=Tally)
+    """What the episodes of a detector with a budget of alerts became."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +179,9 @@ def advance(stream: Stream, rooms: Rooms, until: int) -> tuple[Stream, Chunk]:
         )
     if end != midnight:
         return current, chunk
+    if rooms.tune is not None:
+        every = spacing(detector, current.tally, int(np.count_nonzero(~retired)))
+        current = replace(current, carry=rooms.tune(current.carry, every), tally=faded(current.tally))
     cut = end // detector.coarse_step * detector.coarse_step
     day = _coarse_tail(current, rooms, cut)
     rest = tuple(part.between(cut, end) for part in current.tail if part.grid.end > cut)
@@ -218,6 +228,8 @@ def _step(
     calibration = stream.in_force.calibration
     scores, after = rooms.scorer.score(actual, forecast, calibration, stream.carry)
     opened, changes = rooms.episodes.fold(stream.opened, actual, forecast, scores, detector.delay)
+    if rooms.tune is not None:
+        stream = replace(stream, tally=counted(stream.tally, stream.opened, changes))
     stream, silent = _listen(stream, rooms, changes, actual, forecast)
     changes = (*changes, *silent) if silent else changes
     if mined is not None:

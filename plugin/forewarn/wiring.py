@@ -111,6 +111,7 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
     from forewarn.scoring.scorer import ResidualScorer
     from forewarn.scoring.silence import Silences
 
+    scorer = ResidualScorer(detector)
     spec = ModelSpec(
         timezone=detector.timezone,
         holidays=detector.holidays,
@@ -124,13 +125,15 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
         history,
         forecaster,
         predictor(),
-        ResidualScorer(detector),
+        scorer,
         Episodes(detector),
         spec,
         coarsen,
         fill,
         outlook=None if detector.threshold == Threshold() else Foresight(detector),
         watch=Silences(detector) if detector.watches_silence else None,
+        tune=None if detector.incidents_per_week is None else scorer.tune,
+        false_alarm_every=scorer.false_alarm_every,
     )
 
 

@@ -17,7 +17,16 @@ STEP = 30 * MINUTE
 LOAD = Detector(
     "load", Selection(index="hosts"), "avg", "load", split_by=("host",), step=STEP, fit_every=DAY, retire_after=DAY, warm_up=DAY
 )
-LINES = Detector("lines", Selection(index="hosts"), "count", split_by=("host",), step=STEP, fit_every=DAY, warm_up=DAY)
+LINES = Detector(
+    "lines",
+    Selection(index="hosts"),
+    "count",
+    split_by=("host",),
+    step=STEP,
+    fit_every=DAY,
+    warm_up=DAY,
+    incidents_per_week=2.0,
+)
 FIRST, LAST = START + 2 * DAY, START + 6 * DAY
 DROP, BACK = START + 5 * DAY, START + 5 * DAY + 8 * HOUR
 

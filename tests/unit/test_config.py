@@ -198,7 +198,8 @@ def test_every_setting_of_a_detector_is_mapped() -> None:
         "function: ratio, of: 'status: 500', query: {term: {service: shop}}, time_field: ts, split_by: [a, b, c], bucket: 1m,"
         "query_delay: 2m30s, timezone: America/New_York, direction: below, min_deviation: {absolute: 5%, relative: 0.2},"
         "threshold: {above: 90%, below: 0.01}, owner: me, holidays: [DE-BY, NO], engine: stan, fit_every: 4h, fit_window: 14d,"
-        "seasonality: multiplicative, fits_per_tick: 7, warm_up: 2d, retire_after: 1d"
+        "seasonality: multiplicative, fits_per_tick: 7, warm_up: 2d, retire_after: 1d,"
+        "sensitivity: low, silence: never"
     )
     assert made == Detector(
         "d",
@@ -222,7 +223,15 @@ def test_every_setting_of_a_detector_is_mapped() -> None:
         fits_per_tick=7,
         warm_up=2 * DAY,
         retire_after=DAY,
+        sensitivity="low",
+        silence="never",
     )
+
+
+def test_a_sensitivity_may_be_a_budget_of_incidents() -> None:
+    made = detector("function: count, sensitivity: {incidents_per_week: 2.5}")
+    assert (made.sensitivity, made.incidents_per_week) == ("medium", 2.5)
+    assert detector("function: count").incidents_per_week is None
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ from forewarn.config.values import (
     PREFIX,
     QUANTITY,
     QUERY,
+    SENSITIVENESS,
     SHARE,
     STORE,
     TIMEZONE,
@@ -152,6 +153,12 @@ class WatchedSection:
     retire_after: int = setting(
         duration(MINUTE, 3650 * DAY), "How long a series may be silent before it is retired.", _DETECTOR["retire_after"]
     )
+    sensitivity: str | float = setting(
+        SENSITIVENESS,
+        "How often a series without faults alarms: a third (low) or three times as often (high) as at medium; or a budget of "
+        "incidents a week, for all of them together.",
+        _DETECTOR["sensitivity"],
+    )
     silence: str = setting(
         one_of("auto", "never"),
         "Whether a series that stops is an anomaly; `auto`: if its data came regularly.",
@@ -164,7 +171,6 @@ class DetectorSection(WatchedSection):
     """One item of `detectors:`; its files are CSV, NDJSON or Parquet."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "sensitivity": "it will calibrate alarms to an alert budget",
         "revise_within": "it will say how late data may come",
     }
 

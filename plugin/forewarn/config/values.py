@@ -13,12 +13,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from forewarn.config.document import FromEnvironment
 from forewarn.config.kinds import SECRET, TEXT, Kind, Place, duration, finite, nearest, shown, text_matching
 from forewarn.config.units import Quantity, parse_quantity
-from forewarn.detector import DAY, FUNCTIONS, percentile_of
+from forewarn.detector import DAY, FUNCTIONS, SENSITIVITY, percentile_of
 
 _GIVES_ITSELF_AWAY: Final = re.compile(r"auth|token|secret|key|cookie|password|credential", re.IGNORECASE)
 
 _LONGEST_EXPRESSION: Final = 500
 _OFTEN: Final = 10
+_BUDGET: Final = "incidents_per_week"
+_MOST_INCIDENTS: Final = 10_000
 _PARSER: Final = importlib.import_module("re._parser")
 """The standard library's own; it has no type stubs."""
 
@@ -125,6 +127,22 @@ def _read_share(value: Any, place: Place) -> float:
     return share
 
 
+def _read_sensitivity(value: Any, place: Place) -> str | float:
+    if not isinstance(value, dict):
+        hint = nearest(str(value), SENSITIVITY) if isinstance(value, str) and not isinstance(value, FromEnvironment) else ""
+        if not isinstance(value, str) or str(value) not in SENSITIVITY:
+            raise place.refuse(f"expected {SENSITIVENESS.label}, got {shown(value)}{hint}")
+        return str(value)
+    if set(value) != {_BUDGET}:
+        unknown = [str(key) for key in value if key != _BUDGET]
+        hint = nearest(unknown[0], [_BUDGET]) if unknown else ""
+        raise place.refuse(f"expected {{{_BUDGET}: 3}}, got {', '.join(map(str, value)) or 'an empty mapping'}{hint}")
+    number = finite(value[_BUDGET])
+    if number is None or not 0 < number <= _MOST_INCIDENTS:
+        raise place.at(_BUDGET).expected(f"a number above 0 and at most {_MOST_INCIDENTS}", value[_BUDGET])
+    return number
+
+
 def _is_expression(text: str) -> bool:
     """Whether it is a regular expression that no line can send into exponentially many tries."""
     try:
@@ -166,6 +184,11 @@ PREFIX: Final = text_matching(
 )
 QUANTITY: Final = Kind("number, or text with a unit", _read_quantity)
 QUERY: Final = Kind("Lucene query string, or mapping (query DSL)", _read_query)
+SENSITIVENESS: Final = Kind(
+    "low, medium, high, or {incidents_per_week: number}",
+    _read_sensitivity,
+    lambda value: value if isinstance(value, str) else f"{{{_BUDGET}: {value:g}}}",
+)
 SHARE: Final = Kind("share: 10% or 0.1", _read_share, lambda value: f"{value:g}")
 STORE: Final = text_matching(
     "elasticsearch or sqlite:///path",

@@ -96,7 +96,12 @@ def _watched(section: WatchedSection, calendars: CalendarsSection, unit: str, pl
         "warm_up": section.warm_up,
         "retire_after": section.retire_after,
         "silence": cast("Silence", section.silence),
+        **_sensitivity(section.sensitivity),
     }
+
+
+def _sensitivity(value: str | float) -> dict[str, Any]:
+    return {"sensitivity": value} if isinstance(value, str) else {"incidents_per_week": value}
 
 
 def _check_place(section: WatchedSection, place: Place) -> None:

@@ -24,7 +24,7 @@ CHANNELS: Final = 2
 """A single point's evidence, and the evidence that the last few points have in common."""
 
 FALSE_ALARM_EVERY: Final = 3 * DAY
-"""The expected time between false alarms of one normal series, most of them of the lowest severity."""
+"""The expected time between false alarms of one normal series at medium sensitivity, most of them of the lowest severity."""
 FALSE_ALARM_POINTS: Final = 720
 """And the points between them, at least: at an hour a bucket, three days are too few for a rate."""
 
@@ -49,21 +49,29 @@ _FAINT: Final = np.log(1e-3)
 _GUMBEL: Final = tuple(-np.log(-np.log(p)) for p in (0.25, 0.5, 0.75))
 
 
-def fresh(rhythm: Rhythm, S: int) -> Arrays:
+def interval(rhythm: Rhythm, times: float = 1.0) -> float:
+    """The expected ms between false alarms of one normal series, so many `times` longer than at medium sensitivity."""
+    return times * max(FALSE_ALARM_EVERY, FALSE_ALARM_POINTS * rhythm.step)
+
+
+def fresh(rhythm: Rhythm, S: int, times: float = 1.0) -> Arrays:
     """The level arrays of S series that were never seen."""
     return {
         "peaks": np.full((S, CHANNELS, MEMORY_BLOCKS), np.float32(np.nan)),
         "peak": np.full((S, CHANNELS), -np.inf),
-        "level": np.full((S, CHANNELS), _LEAST + _SLOPE * (_reduced(rhythm) - _GUMBEL[1])),
+        "level": np.full((S, CHANNELS), _LEAST + _SLOPE * (_reduced(rhythm, times) - _GUMBEL[1])),
         "pending": np.full((S, CHANNELS, rhythm.sustained - 1), np.nan),
         "confirmed": np.zeros((S, rhythm.sustained - 1), np.bool_),
     }
 
 
-def levels(arrays: Mapping[str, NDArray[Any]], rhythm: Rhythm, grid: TimeGrid, evidence: Float) -> tuple[Float, Arrays]:
+def levels(
+    arrays: Mapping[str, NDArray[Any]], rhythm: Rhythm, grid: TimeGrid, evidence: Float, times: float | Float = 1.0
+) -> tuple[Float, Arrays]:
     """Logarithms of the levels [S, CHANNELS, B] in force at each bucket, and the level arrays after the block.
 
     `evidence` [S, CHANNELS, B] in logarithms, NaN = no data. A level is set when a block of time ends.
+    `times`: how many times longer than at medium sensitivity it should be between false alarms, for all or for each [S].
     """
     after: Arrays = {name: arrays[name] for name in fresh(rhythm, 0)}
     logs = np.empty_like(evidence)
@@ -75,7 +83,7 @@ def levels(arrays: Mapping[str, NDArray[Any]], rhythm: Rhythm, grid: TimeGrid, e
         logs[:, :, low:high] = after["level"][:, :, None]
         _raise_peak(after, evidence[:, :, low:high])
         if grid.start + high * grid.step >= edge:
-            _end_block(after, rhythm, edge // rhythm.block - 1)
+            _end_block(after, rhythm, edge // rhythm.block - 1, times)
         low = high
     return logs, after
 
@@ -95,7 +103,7 @@ def _raise_peak(after: Arrays, evidence: Float) -> None:
     after["pending"], after["confirmed"] = points[:, :, n:], confirmed[:, n:]
 
 
-def _end_block(after: Arrays, rhythm: Rhythm, number: int) -> None:
+def _end_block(after: Arrays, rhythm: Rhythm, number: int, times: float | Float) -> None:
     peaks = after["peaks"].copy()
     peaks[:, :, number % MEMORY_BLOCKS] = np.where(np.isfinite(after["peak"]), after["peak"], np.nan)
     after["peaks"] = peaks
@@ -103,28 +111,28 @@ def _end_block(after: Arrays, rhythm: Rhythm, number: int) -> None:
     known = np.count_nonzero(~np.isnan(peaks), axis=2)
     thought = _PSEUDO - known // 7
     pseudo = np.where(np.arange(_PSEUDO) < thought[:, :, None], np.float32(_LEAST), np.float32(np.nan))
-    often = min(_COMMON, 0.5 ** (rhythm.block / rhythm.step / _RECURRING))
+    often = np.minimum(_COMMON, np.power(0.5, rhythm.block / rhythm.step / _RECURRING / np.reshape(times, (-1, 1, 1))))
     low, middle, high, recurring = _quantiles(np.concatenate([peaks, pseudo], axis=2), (0.25, 0.5, 0.75, often))
     slope = np.minimum((middle - low) / (_GUMBEL[1] - _GUMBEL[0]), (high - middle) / (_GUMBEL[2] - _GUMBEL[1]))
     slope = np.clip((known * slope + _PSEUDO * _SLOPE) / (known + _PSEUDO), *_SLOPES)
-    rare = middle + slope * (_reduced(rhythm) - _GUMBEL[1])
+    rare = middle + slope * (np.reshape(_reduced(rhythm, times), (-1, 1)) - _GUMBEL[1])
     recent = peaks[:, :, (number - np.arange(_NEW_NORMAL)) % MEMORY_BLOCKS]
     lasting = np.where(np.isnan(recent).any(axis=2), -np.inf, recent.min(axis=2))
     own = np.maximum(np.maximum(rare, recurring + _MARGIN), lasting)
     after["level"] = np.where(known > 0, np.fmax(_LEAST, own), after["level"])
 
 
-def _reduced(rhythm: Rhythm) -> float:
+def _reduced(rhythm: Rhythm, times: float | Float) -> Float:
     """Gumbel's reduced variate of the peak that one block passes in the time between two false alarms."""
-    return -float(np.log(rhythm.block / max(FALSE_ALARM_EVERY, FALSE_ALARM_POINTS * rhythm.step)))
+    return np.asarray(-np.log(rhythm.block / (interval(rhythm) * np.asarray(times))), np.float64)
 
 
-def _quantiles(values: NDArray[np.float32], shares: Sequence[float]) -> tuple[Float, ...]:
-    """Quantiles along the last axis of what is not NaN."""
+def _quantiles(values: NDArray[np.float32], shares: Sequence[float | Float]) -> tuple[Float, ...]:
+    """Quantiles along the last axis of what is not NaN; a share may be one for each row [S, 1, 1]."""
     ordered = np.sort(values, axis=-1).astype(np.float64)
     n = np.maximum(np.count_nonzero(~np.isnan(ordered), axis=-1)[..., None] - 1, 0)
 
-    def at(share: float) -> Float:
+    def at(share: float | Float) -> Float:
         place = share * n
         low = np.floor(place).astype(np.int64)
         a, b = (np.take_along_axis(ordered, k, -1) for k in (low, np.minimum(low + 1, n)))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.anomaly import Carry, Scores
-from forewarn.detector import Detector
+from forewarn.detector import SENSITIVITY, Detector
 from forewarn.forecast import Calibration, Forecast, Model
 from forewarn.scoring import evidence, level, runs, scale
 from forewarn.scoring.rhythm import Rhythm
@@ -41,6 +41,8 @@ AS_EXPECTED, DEVIATION, SUSTAINED, ONGOING, CONTINUED, BELOW_MINIMUM, OTHER_DIRE
 
 _WORTH_A_REASON: Final = 0.5
 """Below this score a point is as expected."""
+_CALMEST: Final = 100.0
+"""How many times rarer than at medium sensitivity false alarms can be made: rarer ones than in a year nobody can predict."""
 _UNIT: Final = 2.0**-400
 """A sigma so small that `Calibration.band` widens with any: the band is then a multiple of the forecast's sigma."""
 
@@ -51,6 +53,7 @@ class ResidualScorer:
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
         self._rhythm = Rhythm.of(detector.step)
+        self._times = SENSITIVITY[detector.sensitivity]
 
     def start(self, keys: Sequence[SeriesKey], at: int) -> Carry:
         """The carry of series that have not been scored yet, valid from bucket `at`."""
@@ -59,8 +62,23 @@ class ResidualScorer:
     def extend(self, carry: Carry, keys: Sequence[SeriesKey]) -> Carry:
         """The carry with fresh rows for `keys` appended."""
         fresh = self._fresh(len(keys))
+        if "times" in carry.arrays:
+            fresh["times"] = np.repeat([*carry.arrays["times"][:1], self._times][:1], len(keys))
         arrays = {name: np.concatenate([carry.arrays[name], array]) for name, array in fresh.items()}
         return Carry((*carry.keys, *keys), carry.at, arrays)
+
+    @property
+    def false_alarm_every(self) -> float:
+        """The expected ms between two false episodes of a normal series, at the detector's sensitivity."""
+        return level.interval(self._rhythm, self._times)
+
+    def tune(self, carry: Carry, every: float) -> Carry:
+        """The carry whose series are thought to raise a false episode every so many ms, from the next block of time on.
+
+        For detectors with a budget of alerts; never more often than at high sensitivity.
+        """
+        times = min(max(every / level.interval(self._rhythm), SENSITIVITY["high"]), _CALMEST)
+        return Carry(carry.keys, carry.at, {**carry.arrays, "times": np.full(len(carry.keys), times)})
 
     def score(self, block: SeriesBatch, forecast: Forecast, calibration: Calibration, carry: Carry) -> tuple[Scores, Carry]:
         """Scores of `block` [S, B] and the carry after it; raises ValueError if the four arguments do not fit together."""
@@ -85,7 +103,7 @@ class ResidualScorer:
         sides = evidence.by_side(packing.pack(np.where(known, single, -np.inf)), packing.pack(residual), carry.arrays["sides"])
         together = packing.unpack(evidence.sustained(sides, rhythm.sustained), np.nan)
         channels = np.where(known[:, None], np.stack([single, together], axis=1), np.nan)
-        edges, own_levels = level.levels(carry.arrays, rhythm, grid, channels)
+        edges, own_levels = level.levels(carry.arrays, rhythm, grid, channels, self._spacing(carry))
         relative = np.where(known[:, None], channels - edges, -np.inf)
         raw = np.maximum(relative[:, 0], relative[:, 1])
         direction = np.sign(np.where(known, residual, 0.0)).astype(np.int8)
@@ -100,6 +118,8 @@ class ResidualScorer:
         after = scales | own_levels | run
         after["recent"] = packing.last(recent, rhythm.reference)
         after["sides"] = np.stack([packing.last(side, rhythm.sustained - 1) for side in (sides[:, 0], sides[:, 1])], axis=1)
+        if "times" in carry.arrays:
+            after["times"] = carry.arrays["times"]
         after["sigma"] = _latest(np.where(packing.valid, forecast.sigma, np.nan), carry.arrays["sigma"])
         return Scores(block.keys, grid, score, direction, lower, upper, reason, REASONS), Carry(carry.keys, grid.end, after)
 
@@ -122,7 +142,12 @@ class ResidualScorer:
             "sides": np.full((S, 2, rhythm.sustained - 1), -np.inf),
             "sigma": np.full(S, np.nan),
         }
-        return own | scale.fresh(rhythm, S) | level.fresh(rhythm, S) | runs.fresh(S)
+        return own | scale.fresh(rhythm, S) | level.fresh(rhythm, S, self._times) | runs.fresh(S)
+
+    def _spacing(self, carry: Carry) -> float | Float:
+        """How many times longer than at medium sensitivity it should be between false alarms."""
+        budget = self._detector.incidents_per_week is not None and "times" in carry.arrays
+        return carry.arrays["times"] if budget else self._times
 
     def _residuals(self, values: Float, expected: Float, carry: Carry) -> tuple[Float, Float, Packing, Float]:
         """Both residuals [S, B] by buckets (NaN = no data), where the data are, and [recent | block] by points."""
