@@ -4,9 +4,10 @@ Owns: Comparison, `compare`, and Stan's density written from its terms. What mus
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,10 @@ class Comparison:
     theirs: Float
     sigma: float
     y: Float
+    again: Callable[[], "Comparison"]
+    """The same with Stan started close to our point: every delta moved by about 1e-4, which is thousands of nats away where
+    there is little noise.
+    """
 
     @property
     def seen(self) -> Any:
@@ -77,8 +82,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _stan(y: Float, grid: TimeGrid, spec: ModelSpec, model: Model, row: int) -> Prophet:
-    """Prophet with our seasonalities and changepoints, fitted by Stan with all digits."""
+def _stan(y: Float, grid: TimeGrid, spec: ModelSpec, model: Model, row: int, start: Mapping[str, Any]) -> Prophet:
+    """Prophet with our seasonalities and changepoints, fitted by Stan with all digits, from its own start or another."""
     a = model.arrays
     fitted = Prophet(
         growth=spec.growth,
@@ -92,7 +97,7 @@ def _stan(y: Float, grid: TimeGrid, spec: ModelSpec, model: Model, row: int) -> 
     )
     for seasonality in model.layout["seasonalities"]:
         fitted.add_seasonality(seasonality["name"], seasonality["period"], seasonality["order"])
-    fitted.fit(pd.DataFrame({"ds": _ds(instants(grid)), "y": y[: grid.size]}), sig_figs=18, seed=1)
+    fitted.fit(pd.DataFrame({"ds": _ds(instants(grid)), "y": y[: grid.size]}), sig_figs=18, seed=1, **start)
     return fitted
 
 
@@ -100,7 +105,9 @@ def _ds(at: Float) -> Any:
     return pd.to_datetime(at.astype(np.int64), unit="ms")
 
 
-def compare(kind: str, y: Float, grid: TimeGrid, spec: ModelSpec, model: Model, row: int) -> Comparison:
+def compare(
+    kind: str, y: Float, grid: TimeGrid, spec: ModelSpec, model: Model, row: int, *, from_ours: bool = False
+) -> Comparison:
     """Row `row` of our `model`, fitted to the first `grid.size` of `y` [T + n], against Stan's fit of the same.
 
     The first and the last value of the history must be observed: Prophet's time runs from one to the other.
@@ -108,8 +115,12 @@ def compare(kind: str, y: Float, grid: TimeGrid, spec: ModelSpec, model: Model, 
     T = grid.size
     after = TimeGrid(grid.start, grid.step, len(y))
     a = {name: array[row] for name, array in model.arrays.items()}
+    start = {}
+    if from_ours:
+        moved = a["delta"] + 1e-4 * np.random.default_rng(1).normal(size=a["delta"].size)
+        start = {"init": {name: a[name] for name in ("k", "m", "beta", "sigma_obs")} | {"delta": moved}}
     with _quiet():
-        prophet = _stan(y, grid, spec, model, row)
+        prophet = _stan(y, grid, spec, model, row, start)
         theirs = prophet.predict(pd.DataFrame({"ds": _ds(instants(after))}))["yhat"].to_numpy()
     scale, floor = float(a["y_scale"]), float(a["y_floor"])
     t = (instants(grid) - a["t_start"]) / a["t_scale"]
@@ -137,4 +148,5 @@ def compare(kind: str, y: Float, grid: TimeGrid, spec: ModelSpec, model: Model, 
         theirs=theirs,
         sigma=sigma * scale,
         y=y,
+        again=partial(compare, kind, y, grid, spec, model, row, from_ours=True),
     )

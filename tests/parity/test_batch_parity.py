@@ -1,7 +1,8 @@
 """The batch engine's plain fit against Stan's, on one grid with the same changepoints: objective, forecasts, held-out error.
 
 Stan's `optimize` stops early at the kinks of |delta|, so forecasts are compared in sigma and against the exact bound
-sqrt(2 gap) that optimality gives, never to a fixed number of digits. The corpus has all kinds; FOREWARN_PARITY_SERIES says
+sqrt(2 gap) that optimality gives, never to a fixed number of digits; where they differ by more than half a sigma, Stan is
+started again beside our point. The corpus has all kinds; FOREWARN_PARITY_SERIES says
 how many series of each (`make parity` runs six, which takes minutes).
 """
 
@@ -117,11 +118,15 @@ def test_forecasts_differ_from_stans_by_little_of_sigma(minmax: list[Comparison]
         )
     assert np.median(inside) <= 0.05
     assert np.percentile(inside, 90) <= 0.3
-    # Where Stan itself stopped ten or more nats short of the optimum, the bound above is all that can hold.
-    near = np.array([c.ours - c.stan < 10.0 for c in minmax])
-    print(f"\nStan within 10 nats of the optimum: {near.mean():.0%}; yhat in sigma there: max {inside[near].max():.3f}")
-    assert near.mean() >= 0.8
-    assert inside[near].max() <= 0.5
+    # The exception: Stan stopped far short of the mode. Started anew beside our point it comes to the same forecasts.
+    for c in (one for one in minmax if one.inside > 0.5):
+        again = c.again()
+        print(
+            f"\n{c.kind}: {c.inside:.3f} sigma, Stan {c.ours - c.stan:.1f} nats short; "
+            f"from our point {again.inside:.4f} sigma, {c.ours - again.stan:.4f} nats"
+        )
+        assert again.stan >= c.stan
+        assert again.inside <= 0.05
     assert np.median(after) <= 0.05
     assert np.percentile(after, 90) <= 0.6
     assert after.max() <= 3.0

@@ -104,15 +104,18 @@ def fourier_columns(days: Float, seasonalities: Sequence[Mapping[str, Any]]) -> 
     """Fourier columns [T, 2 * sum of orders] at civil `days` [T]: for each seasonality and i = 1..order the pair
     sin(2 pi i d / period), cos(2 pi i d / period).
     """
-    columns = np.empty((days.size, 2 * sum(s["order"] for s in seasonalities)))
+    columns = np.empty((2 * sum(s["order"] for s in seasonalities), days.size))
     at = 0
     for seasonality in seasonalities:
-        order = seasonality["order"]
-        angle = np.outer(days, 2.0 * np.pi * np.arange(1, order + 1) / seasonality["period"])
-        columns[:, at : at + 2 * order : 2] = np.sin(angle)
-        columns[:, at + 1 : at + 2 * order : 2] = np.cos(angle)
-        at += 2 * order
-    return columns
+        angle = days * (2.0 * np.pi / seasonality["period"])
+        wave = np.cos(angle) + 1j * np.sin(angle)
+        power = wave
+        for i in range(seasonality["order"]):  # powers of the first wave: sines and cosines take most of the time
+            if i:
+                power = power * wave
+            columns[at], columns[at + 1] = power.imag, power.real
+            at += 2
+    return columns.T
 
 
 def holiday_columns(days: Float, holidays: Mapping[str, Any]) -> Float:

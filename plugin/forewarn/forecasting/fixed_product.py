@@ -20,23 +20,42 @@ _COLUMNS: Final = 96
 
 def product(beta: Float, X: Float) -> Float:
     """`beta` [n, K] times the transpose of `X` [T, K]: [n, T]."""
-    (n, K), T = beta.shape, len(X)
-    if not K or not n or not T:
-        return np.zeros((n, T))
-    with one_thread():
-        if not _holds(K):
-            return _by_columns(beta, X)
-        down, across = -(-n // TILE), -(-T // _COLUMNS)
-        left = np.zeros((down * TILE, K))
-        left[:n] = beta
-        right = np.zeros((across, K, _COLUMNS))
-        for i in range(across):
-            part = X[i * _COLUMNS : (i + 1) * _COLUMNS]
-            right[i, :, : len(part)] = part.T
-        out = np.empty((down * TILE, across * _COLUMNS))
-        tiles = out.reshape(down, TILE, across, _COLUMNS).transpose(0, 2, 1, 3)
-        tiles[...] = np.matmul(left.reshape(down, 1, TILE, K), right)
-    return out[:n, :T]
+    out = np.empty((len(beta), len(X)))
+    Columns(X).times(beta, out)
+    return out
+
+
+class Columns:
+    """`X` [T, K] made ready for several products."""
+
+    def __init__(self, X: Float) -> None:
+        self._X = X
+        T, K = X.shape
+        self._tiles = np.zeros((0, K, _COLUMNS))
+        if K and T and _tiles_hold(K):
+            self._tiles = np.zeros((-(-T // _COLUMNS), K, _COLUMNS))
+            for i, tile in enumerate(self._tiles):
+                part = X[i * _COLUMNS : (i + 1) * _COLUMNS]
+                tile[:, : len(part)] = part.T
+
+    def times(self, beta: Float, out: Float) -> None:
+        """Writes `beta` [n, K] times the transpose of X into `out` [n, T], whose rows are contiguous."""
+        (n, K), T, across = beta.shape, len(self._X), len(self._tiles)
+        if not n or not across:
+            out[:] = _by_columns(beta, self._X)
+            return
+        down = -(-n // TILE)
+        left = beta
+        if n % TILE:
+            left = np.zeros((down * TILE, K))
+            left[:n] = beta
+        with one_thread():
+            tiles = np.matmul(left.reshape(down, 1, TILE, K), self._tiles)
+        fits = not n % TILE and not T % _COLUMNS
+        whole = out if fits else np.empty((down * TILE, across * _COLUMNS))
+        whole.reshape(down, TILE, across, _COLUMNS).transpose(0, 2, 1, 3)[...] = tiles
+        if not fits:
+            out[:] = whole[:n, :T]
 
 
 def _by_columns(beta: Float, X: Float) -> Float:
@@ -44,6 +63,11 @@ def _by_columns(beta: Float, X: Float) -> Float:
     for k in range(X.shape[1]):
         total += beta[:, k, None] * X[None, :, k]
     return total
+
+
+def _tiles_hold(K: int) -> bool:
+    with one_thread():
+        return _holds(K)
 
 
 @lru_cache(maxsize=256)

@@ -4,27 +4,37 @@ Owns: the forecast of every engine from a model's arrays and layout alone. Pure.
 not load prophet, pandas, holidays or any engine.
 
 Every value is made by element-wise operations in a fixed order, or by products whose elements do not depend on their
-place: a forecast of a bucket is the same to the last bit in whatever block, and beside whatever other series, it is asked
-for.
+place, and which of the two depends on its row and instant alone: a forecast of a bucket is the same to the last bit in
+whatever block, and beside whatever other series, it is asked for.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.detector import DAY
 from forewarn.errors import ModelMismatch
 from forewarn.forecast import Forecast, Model
 from forewarn.forecasting.civil_time import civil_days
 from forewarn.forecasting.design_matrix import instants, is_multiplicative, seasonal_columns, week_slots
-from forewarn.forecasting.fixed_product import TILE, product
+from forewarn.forecasting.fixed_product import TILE, Columns, product
 from forewarn.series import Float, TimeGrid
 
-_CHUNK: Final = 1 << 16
+Arrays = Mapping[str, NDArray[Any]]
+
+_CHUNK: Final = 1 << 17
 """Values computed at a time: a few planes of this size stay in the cache, and memory stays bounded."""
 
-Rows = tuple[Float, Float]
+_FOLDED: Final = 450
+"""Powers of two below which the square of a scale is far from the largest and smallest numbers, as are the variances."""
+_EPOCH: Final = 18_262
+"""2020-01-01, in days since 1970."""
+_PARAMETERS: Final = (
+    "k", "m", "changepoints", "delta", "beta", "sigma_obs", "y_floor", "y_scale", "t_start", "t_scale", "history_end",
+)  # fmt: skip
 
 
 def predict(model: Model, grid: TimeGrid) -> Forecast:
@@ -38,7 +48,7 @@ def predict(model: Model, grid: TimeGrid) -> Forecast:
     if engine is None:
         raise ModelMismatch(f"models of the engine {model.engine!r} are unknown to this version")
     S, T = len(model.keys), grid.size
-    expected, sigma = np.full((S, T), np.nan), np.full((S, T), np.nan)
+    expected, sigma = np.empty((S, T)), np.empty((S, T))
     if S and T:
         try:
             engine(model, instants(grid), expected, sigma)
@@ -48,52 +58,121 @@ def predict(model: Model, grid: TimeGrid) -> Forecast:
 
 
 def _prophet(model: Model, at: Float, expected: Float, sigma: Float) -> None:
-    X = seasonal_columns(at, model.layout)
+    arrays = {name: model.arrays[name] for name in _PARAMETERS}
+    growth = model.layout["growth"]
     slots = None
     if "profile" in model.arrays:
         slots = week_slots(civil_days(at, model.layout["timezone"]), model.arrays["profile"].shape[1])
-    multiplicative = is_multiplicative(model.layout)
+    X = seasonal_columns(at, model.layout)
+    values = (_Products if is_multiplicative(model.layout) else _Sums)(_Trend(arrays, growth), arrays, X, at)
+    spread = _Spread.of(arrays, growth, model.step)
     rows = TILE * max(1, _CHUNK // at.size // TILE)
     for first in range(0, len(model.keys), rows):
         part = slice(first, first + rows)
-        a = {name: array[part] for name, array in model.arrays.items()}
-        y = _trend(a, at, model.layout["growth"])
-        seasonal = product(a["beta"], X)
-        if multiplicative:
-            seasonal += 1.0
-            y *= seasonal
-        else:
-            y += seasonal
-        y *= a["y_scale"][:, None]
-        np.add(y, a["y_floor"][:, None], out=expected[part])
+        values.write(part, expected[part])
         if slots is not None:
-            expected[part] += a["profile"][:, slots]
-        _sigma(a, at, model.layout["growth"], model.step, sigma[part])
+            expected[part] += model.arrays["profile"][part, slots]
+        spread.write(part, at, sigma[part])
 
 
-def _trend(a: Mapping[str, NDArray[Any]], at: Float, growth: str) -> Float:
-    """The scaled trend [n, T]: slope(t) * t + offset(t), both constant between changepoints."""
-    if growth == "flat":
-        return np.repeat(a["m"][:, None], at.size, axis=1)
-    start, scale = a["t_start"][:, None], a["t_scale"][:, None]
-    alike = (start == start[0]).all() and (scale == scale[0]).all()  # series of one window share their time
-    t = (at[None, :] - start[:1]) / scale[:1] if alike else (at[None, :] - start) / scale
-    changes, delta = a["changepoints"], a["delta"]
-    if not changes.shape[1]:
-        line: Float = a["k"][:, None] * t + a["m"][:, None]
-        return line
-    s = np.nan_to_num((changes - start) / scale)  # padded changepoints have a delta of 0
-    slope = np.cumsum(np.hstack([a["k"][:, None], delta]), axis=1)
-    offset = np.cumsum(np.hstack([a["m"][:, None], -s * delta]), axis=1)
-    if at[0] >= np.nanmax(changes, initial=-np.inf):  # beyond all of them, as most forecasts are
-        ahead: Float = slope[:, -1:] * t
-        ahead += offset[:, -1:]
-        return ahead
-    passed = _passed(changes, at)
-    trend: Float = np.take_along_axis(slope, passed, axis=1)
-    trend *= t
-    trend += np.take_along_axis(offset, passed, axis=1)
-    return trend
+class _Sums:
+    """trend + X beta in units of y. Behind a row's last changepoint, where most forecasts are, the trend is a line, and so
+    the forecast one product; before it, and only there, trend and seasonal part are added up.
+    """
+
+    def __init__(self, trend: "_Trend", a: Arrays, X: Float, at: Float) -> None:
+        self._trend, self._a, self._X, self._at = trend, a, X, at
+        self._coefficients = np.empty((len(a["k"]), X.shape[1] + 2))
+        self._coefficients[:, :-2] = a["beta"]
+        self._coefficients[:, -2], self._coefficients[:, -1] = trend.slope, trend.offset
+        self._coefficients *= a["y_scale"][:, None]
+        self._coefficients[:, -1] += a["y_floor"]
+        columns = np.empty((at.size, X.shape[1] + 2))
+        columns[:, :-2], columns[:, -2], columns[:, -1] = X, _days(at), 1.0
+        self._columns = Columns(columns)
+
+    def write(self, part: slice, out: Float) -> None:
+        """Writes the values [n, T] of a part of the rows."""
+        self._columns.times(self._coefficients[part], out)
+        bent = np.flatnonzero(self._trend.last[part] > self._at[0])
+        if len(bent):
+            rows, a = bent + part.start, self._a
+            y = self._trend.of(rows, self._at)
+            y += product(a["beta"][rows], self._X)
+            y *= a["y_scale"][rows, None]
+            y += a["y_floor"][rows, None]
+            out[bent] = np.where(self._at < self._trend.last[rows, None], y, out[bent])
+
+
+class _Products:
+    """trend * (1 + X beta) in units of y."""
+
+    def __init__(self, trend: "_Trend", a: Arrays, X: Float, at: Float) -> None:
+        self._trend, self._a, self._at, self._columns = trend, a, at, Columns(X)
+
+    def write(self, part: slice, out: Float) -> None:
+        """Writes the values [n, T] of a part of the rows."""
+        a, lines = self._a, self._trend
+        self._columns.times(a["beta"][part], out)
+        out += 1.0
+        trend = lines.slope[part, None] * _days(self._at)
+        trend += lines.offset[part, None]
+        bent = np.flatnonzero(lines.last[part] > self._at[0])
+        if len(bent):
+            rows = bent + part.start
+            trend[bent] = np.where(self._at < lines.last[rows, None], lines.of(rows, self._at), trend[bent])
+        out *= trend
+        out *= a["y_scale"][part, None]
+        out += a["y_floor"][part, None]
+
+
+def _days(at: Float) -> Float:
+    """The instants in days since a day of our time: their products with slopes lose nothing that matters."""
+    days: Float = at / DAY - _EPOCH
+    return days
+
+
+class _Trend:
+    """The scaled trends of S rows. Behind the instant `last` [S] of its last changepoint (-inf: there is none) each is
+    slope * days + offset, [S] each, with the days of `_days`.
+    """
+
+    def __init__(self, a: Arrays, growth: str) -> None:
+        self._a = a
+        start, scale = a["t_start"], a["t_scale"]
+        slope, offset = np.array(a["k"] if growth != "flat" else np.zeros_like(a["m"])), np.array(a["m"])
+        self.last = np.full(len(slope), -np.inf)
+        if growth != "flat" and a["changepoints"].shape[1]:
+            delta = a["delta"].T.copy()  # columns one after the other, as the sums over them go
+            change = a["changepoints"].T.copy()
+            np.fmax(self.last, np.fmax.reduce(change, axis=0), out=self.last)
+            lift = _scaled(change, start, scale)
+            lift *= delta
+            for j in range(len(delta)):
+                slope += delta[j]
+                offset -= lift[j]
+        self.slope = slope * (DAY / scale)
+        self.offset = offset + slope * ((_EPOCH * DAY - start) / scale)
+
+    def of(self, rows: NDArray[np.int64], at: Float) -> Float:
+        """The scaled trend [n, T] of some rows between their changepoints."""
+        a = self._a
+        start, scale = a["t_start"][rows, None], a["t_scale"][rows, None]
+        changes, delta = a["changepoints"][rows], a["delta"][rows]
+        slope = np.cumsum(np.hstack([a["k"][rows, None], delta]), axis=1)
+        offset = np.cumsum(np.hstack([a["m"][rows, None], -_scaled(changes, start, scale) * delta]), axis=1)
+        passed = _passed(changes, at)
+        trend: Float = np.take_along_axis(slope, passed, axis=1)
+        trend *= (at[None, :] - start) / scale
+        trend += np.take_along_axis(offset, passed, axis=1)
+        return trend
+
+
+def _scaled(changes: Float, start: Float, scale: Float) -> Float:
+    """Changepoints in scaled time; 0 where padded, as their deltas are."""
+    s = (changes - start) / scale
+    s[np.isnan(s)] = 0.0
+    return s
 
 
 def _passed(changes: Float, at: Float) -> NDArray[np.int64]:
@@ -107,28 +186,61 @@ def _passed(changes: Float, at: Float) -> NDArray[np.int64]:
     return np.cumsum(counts[:, :T], axis=1)
 
 
-def _sigma(a: Mapping[str, NDArray[Any]], at: Float, growth: str, step: int, out: Float) -> None:
-    """Writes the standard deviation [n, T] in units of y: noise, and the sum of shifts of the slope since the history's end.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spread:
+    """The standard deviations of S rows: of the noise, and of the sum of shifts of the slope since the history's end.
 
     Prophet draws at each step a shift with probability D dt and size Laplace(0, mean |delta|). The variance of their
     double sum is closed: p 2 b^2 dt^2 h (4 h^2 - 1) / 12 after h steps; h is in steps of the fit, whatever the grid.
+    `noise` and `growing` (the factor of h (4 h^2 - 1) / 12; None where nothing grows) [S, 1] are variances in units of y
+    divided by the squares of `last` [S, 1] (None: 1).
     """
-    n = len(a["k"])
-    noise = np.square(a["sigma_obs"])[:, None]
-    D = np.count_nonzero(np.isfinite(a["changepoints"]), axis=1)
-    end = a["history_end"]
-    if growth == "flat" or not D.any() or at[-1] <= end.min():
-        out[:] = a["y_scale"][:, None] * np.sqrt(noise)
-        return
-    b = np.cumsum(np.abs(a["delta"]), axis=1)[:, -1] / np.maximum(D, 1) + 1e-8
-    dt = step / a["t_scale"]
-    per_step = np.minimum(1.0, D * dt) * 2.0 * np.square(b * dt)
-    ends = end[:1] if (end == end[0]).all() else end  # series that ended together grow uncertain together
-    h = np.maximum(0.0, (at[None, :] - ends[:, None]) / step)
-    np.multiply(per_step.reshape(n, 1), np.maximum(0.0, h * (4.0 * h * h - 1.0) / 12.0), out=out)
-    out += noise
-    np.sqrt(out, out=out)
-    out *= a["y_scale"][:, None]
+
+    last: Float | None
+    noise: Float
+    growing: Float | None
+    end: Float
+    step: int
+
+    @classmethod
+    def of(cls, a: Arrays, growth: str, step: int) -> "_Spread":
+        """The deviations of all rows of a model with these arrays."""
+        scale, end = a["y_scale"], a["history_end"]
+        # The power of two in the scale goes under the root, or is multiplied last where its square would be too large:
+        # either way to the same bits.
+        share, power = np.frexp(scale)
+        share, power = 2 * share, power - 1
+        noise = np.square(a["sigma_obs"] * share)
+        fold = bool((np.abs(power) < _FOLDED).all())
+        last = None if fold else np.ldexp(1.0, power)[:, None]
+        under = 2 * power if fold else np.zeros_like(power)
+        noise = np.ldexp(noise, under)[:, None]
+        D = a["changepoints"].shape[1] - np.count_nonzero(np.isnan(a["changepoints"]), axis=1)
+        if growth == "flat" or not D.any():
+            return cls(last, noise, None, end, step)
+        total = np.zeros(len(D))
+        for size in np.abs(a["delta"]).T.copy():
+            total += size
+        dt = step / a["t_scale"]
+        b = (total / np.maximum(D, 1) + 1e-8) * dt * share
+        growing = np.minimum(1.0, D * dt) * 2.0 * np.square(b)
+        return cls(last, noise, np.ldexp(growing, under)[:, None], end, step)
+
+    def write(self, part: slice, at: Float, out: Float) -> None:
+        """Writes the deviations [n, T] of a part of the rows."""
+        end, noise = self.end[part], self.noise[part]
+        if self.growing is None or at[-1] <= end.min():
+            out[:] = np.sqrt(noise)
+            if self.last is not None:
+                out *= self.last[part]
+            return
+        ends = end[:1] if (end == end[0]).all() else end  # series that ended together grow uncertain together
+        h = np.maximum(0.0, (at[None, :] - ends[:, None]) / self.step)
+        np.multiply(self.growing[part], np.maximum(0.0, h * (4.0 * h * h - 1.0) / 12.0), out=out)
+        out += noise
+        np.sqrt(out, out=out)
+        if self.last is not None:
+            out *= self.last[part]
 
 
 def _seasonal_median(model: Model, at: Float, expected: Float, sigma: Float) -> None:
@@ -154,8 +266,9 @@ def _rolling_median(model: Model, at: Float, expected: Float, sigma: Float) -> N
     sigma[:] = model.arrays["sigma"][:, None]
 
 
-def _nothing(model: Model, at: Float, expected: Float, sigma: Float) -> None:
-    """Leaves NaN: there is no model."""
+def _nothing(model: Model, at: Float, expected: Float, sigma: Float) -> None:  # noqa: ARG001 - one signature for all engines
+    """NaN: there is no model."""
+    expected[:] = sigma[:] = np.nan
 
 
 _ENGINES: Final[Mapping[str, Callable[[Model, Float, Float, Float], None]]] = {
