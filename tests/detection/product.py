@@ -18,11 +18,12 @@ from tests.detection.group import Group
 from forewarn.anomaly import Anomaly
 from forewarn.detector import Detector
 from forewarn.forecast import Calibration, Forecast, Model
+from forewarn.history.memory import MemoryHistory
 from forewarn.ports import Problem, Scorer
 from forewarn.scoring.scorer import ResidualScorer
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
-from forewarn.stream import advance, fresh
-from forewarn.wiring import backtest_rooms
+from forewarn.stream import Rooms, advance, fresh
+from forewarn.wiring import build_forecaster, build_rooms
 
 CACHE: Final = Path(__file__).resolve().parent.parent.parent / "build" / "detection-cache"
 ScorerOf = Callable[[Detector], Scorer]
@@ -92,9 +93,14 @@ def run(group: Group, make: ScorerOf, cached: bool, folder: Path = CACHE, episod
         return rescore(group, make, saved["expected"], saved["sigma"], saved["slots"].tolist(), episodes)
 
 
+def _rooms(detector: Detector, batch: SeriesBatch) -> Rooms:
+    """As for a live detector, with history in memory and fits in this process."""
+    return build_rooms(detector, ArraySource(batch), MemoryHistory(), build_forecaster(0))
+
+
 def _full(group: Group, make: ScorerOf, path: Path) -> Outcome:
     batch, detector = group.batch, group.detector
-    rooms = replace(backtest_rooms(detector, ArraySource(batch)), scorer=make(detector))
+    rooms = replace(_rooms(detector, batch), scorer=make(detector))
     shape = batch.values.shape
     expected, sigma, score = (np.full(shape, np.nan) for _ in range(3))
     reason = np.zeros(shape, np.int8)
@@ -125,7 +131,7 @@ def rescore(
 ) -> Outcome:
     """Scores (and, on request, episodes) of a group from forecasts [S, T] whose models were renewed at `slots`."""
     batch, detector = group.batch, group.detector
-    rooms = backtest_rooms(detector, ArraySource(batch))
+    rooms = _rooms(detector, batch)
     scorer = make(detector)
     S, T = batch.values.shape
     score, reason = np.full((S, T), np.nan), np.zeros((S, T), np.int8)
