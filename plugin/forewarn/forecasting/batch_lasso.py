@@ -20,6 +20,8 @@ STEPS: Final = 500
 """More steps than any problem needs (35 seen in practice); a problem that is not done by then is reported."""
 _PIVOT: Final = 1e-11
 """Least pivot, relative to the diagonal: several changepoints inside one gap are collinear."""
+_FEW: Final = 4
+"""Problems up to which a library call for each costs less than array operations over all."""
 _BUCKETS: Final = (3, 6, 10, 16)
 """Active counts at which the padded systems are cut, so that one busy series does not pad all others."""
 
@@ -117,8 +119,12 @@ def _factor_solve(A: Float, least: Float) -> tuple[Float, Float]:
     the right-hand side; L (unit lower triangle) takes the place of A.
     """
     k = A.shape[1]
-    pivots = np.empty(A.shape[1:])
     least = np.maximum(_PIVOT * np.einsum("iin->in", A[:k]), least)
+    if A.shape[2] <= _FEW:
+        regular = _by_library(A, least)
+        if regular is not None:
+            return regular
+    pivots = np.empty(A.shape[1:])
     for j in range(k):
         np.maximum(A[j, j], least[j], out=pivots[j])
         column = A[j + 1 :, j] / pivots[j]
@@ -129,6 +135,23 @@ def _factor_solve(A: Float, least: Float) -> tuple[Float, Float]:
     for j in range(k - 1, 0, -1):
         z[:j] -= A[j, :j] * z[j]
     return pivots, z
+
+
+def _by_library(A: Float, least: Float) -> tuple[Float, Float] | None:
+    """The same with one call for each problem's factors and solution; None where a pivot would have to be raised."""
+    k = A.shape[1]
+    whole = A[:k].transpose(2, 0, 1)
+    try:
+        factors = np.linalg.cholesky(whole)
+    except np.linalg.LinAlgError:
+        return None
+    root = np.einsum("nii->ni", factors)
+    pivots = np.square(root).T
+    if not (pivots >= least).all():  # NaN is none either
+        return None
+    z = np.linalg.solve(whole, A[k].T[:, :, None])[:, :, 0].T
+    A[:k] = (factors / root[:, None]).transpose(1, 2, 0)
+    return pivots, np.ascontiguousarray(z)
 
 
 def _search(A: Float, pivots: Float, z: Float, x: Float, s: Float, lam: Float) -> Float:

@@ -69,23 +69,26 @@ class Forecasting:
         """One row for every key. Raises ValueError for infinite values, ModelError for a specification that no engine
         can fit.
         """
-        if np.isinf(history.values).any():
+        extent = Extent.of(history.values)
+        if (
+            not (np.isfinite(extent.low) | (extent.count == 0)).all()
+            or not (np.isfinite(extent.high) | (extent.count == 0)).all()
+        ):
             raise ValueError("the history holds infinite values; a missing value is NaN")
-        routes = self._routes(history, spec)
+        routes = self._routes(extent, history.grid.step, spec)
         models: list[Model] = []
         for route in dict.fromkeys(routes):
             rows = [row for row, chosen in enumerate(routes) if chosen == route]
-            models += self._fit(_take(history, rows), spec, route)
+            models += self._fit(history if len(rows) == len(routes) else _take(history, rows), spec, route)
         return tuple(models)
 
     def close(self) -> None:
         """Ends the worker processes."""
         self._workers.close()
 
-    def _routes(self, history: SeriesBatch, spec: ModelSpec) -> list[_Route]:
-        """For each row the engine asked for, or the next one down that its history is long enough for."""
-        extent = Extent.of(history.values)
-        covered = extent.covered(history.grid.step)
+    def _routes(self, extent: Extent, step: int, spec: ModelSpec) -> list[_Route]:
+        """For each row the engine asked for, or the next one down that its history in buckets of `step` is long enough for."""
+        covered = extent.covered(step)
         enough = (
             (covered >= FULL_SPAN) & (extent.count >= FULL_VALUES),
             (covered >= SEASONAL_SPAN) & (extent.count >= SEASONAL_VALUES),
@@ -99,10 +102,10 @@ class Forecasting:
             _Route("too_short", "less than 5 values of history"),
         )
         asked = {SeasonalMedian.name: 1, RollingMedian.name: 2}.get(spec.engine, 0)
-        step = np.select([extent.count == 0, *enough], [4, 0, 1, 2], default=3)
-        steps = np.where(step < asked, asked, step).tolist()
+        downs = np.select([extent.count == 0, *enough], [4, 0, 1, 2], default=3)
+        numbers = np.where(downs < asked, asked, downs).tolist()
         routes = (*down[:asked], first, *down[asked + 1 :], _Route("none", "no history"))
-        return [routes[number] for number in steps]
+        return [routes[number] for number in numbers]
 
     def _first_choice(self, spec: ModelSpec) -> _Route:
         if spec.engine not in ENGINES:

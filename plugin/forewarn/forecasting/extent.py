@@ -4,11 +4,15 @@ Owns: Extent, computed for a whole batch at once. Must not decide anything.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.series import Float
+
+_CELLS: Final = 1 << 20
+"""Values looked at at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,8 +30,13 @@ class Extent:
     @classmethod
     def of(cls, values: Float) -> "Extent":
         """The extent of the rows of `values` [S, T]; NaN = no data."""
+        S, T = values.shape
+        size = max(1, _CELLS // max(1, T))
+        if size < S:  # by parts: the planes that this needs are no smaller than the values
+            parts = [cls.of(values[first : first + size]) for first in range(0, S, size)]
+            whole = (np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__)
+            return cls(*whole)
         seen = ~np.isnan(values)
-        T = values.shape[1]
         count = np.count_nonzero(seen, axis=1)
         first = np.argmax(seen, axis=1) if T else np.zeros_like(count)
         last = np.where(count > 0, T - 1 - np.argmax(seen[:, ::-1], axis=1), -1) if T else count - 1
