@@ -1,7 +1,8 @@
 """What a tick costs for 1,000 series in five-minute buckets, with and without fits due, by engine and by how often is fitted.
 
 Series in memory, a SQLite store, four weeks of history, everything in one process: what is measured is the product's own
-work. Seconds of processor time, that of Stan's own processes included; a tick with fits due is one in which the slot of a sixteenth of the series has come.
+work. Seconds of processor time, that of Stan's own processes included; a tick with fits due is one in which the slot of a
+sixteenth of the series has come.
 """
 
 import os
