@@ -13,7 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.detector import MINUTE, Detector, Selection
+from forewarn.anomaly import Anomaly
+from forewarn.budget import Tally, counted
+from forewarn.detector import DAY, MINUTE, Detector, Selection
 from forewarn.errors import SourceRejected
 from forewarn.forecast import Forecast
 from forewarn.ports import Problem
@@ -57,6 +59,20 @@ class RowSource:
         """Nothing to release."""
 
 
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """How often a series alarmed, against how often one without faults should: `expected` false episodes in `days` of data.
+
+    With a budget of incidents nothing is `expected` of a single series. `episodes` were opened, and `founded` of them would
+    have been reason enough for an incident.
+    """
+
+    days: float = 0.0
+    expected: float | None = None
+    episodes: int = 0
+    founded: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredRows:
     """Per row of the input, in its order, float64 [N]: NaN = not scored. Alarm where score >= 1."""
@@ -65,6 +81,7 @@ class ScoredRows:
     expected: Float
     lower: Float
     upper: Float
+    noise: Noise = Noise()
 
     def __post_init__(self) -> None:
         for array in (self.score, self.expected, self.lower, self.upper):
@@ -87,7 +104,7 @@ def score_rows(times: Int, values: Float, detector: Detector, make_rooms: MakeRo
     out = {name: np.full(len(times), np.nan) for name in ("score", "expected", "lower", "upper")}
     usable = np.flatnonzero(~np.isnan(values))
     if not usable.size:
-        return ScoredRows(**out)
+        return ScoredRows(out["score"], out["expected"], out["lower"], out["upper"])
     step = learn_step(times)
     bucket = times // step
     latest = np.maximum.accumulate(bucket[usable])
@@ -103,7 +120,11 @@ def score_rows(times: Int, values: Float, detector: Detector, make_rooms: MakeRo
     row_at[column[first_rows]] = first_rows
     again = np.setdiff1d(usable, first_rows)
     stream = fresh(detector, rooms, grid.start)
+    tally, opened = Tally(), dict[str, Anomaly]()
     for part in _steps(stream, rooms, grid.end):
+        tally = counted(tally, tuple(opened.values()), part.changes)
+        opened |= {anomaly.id: anomaly for _, anomaly in part.changes}
+        opened = {name: anomaly for name, anomaly in opened.items() if anomaly.state == "open"}
         low, high = grid.index(part.actual.grid.start), grid.index(part.actual.grid.end)
         rows = row_at[low:high]
         held = rows >= 0
@@ -121,7 +142,10 @@ def score_rows(times: Int, values: Float, detector: Detector, make_rooms: MakeRo
                 out[name][row] = value
     for array in out.values():
         array[:FIRST_ROWS] = np.nan
-    return ScoredRows(**out)
+    days = np.count_nonzero(np.isfinite(out["score"][first_rows])) * step / DAY
+    expected = days * DAY / rooms.false_alarm_every if detector.incidents_per_week is None else None
+    noise = Noise(days, expected, int(tally.episodes), int(tally.founded))
+    return ScoredRows(out["score"], out["expected"], out["lower"], out["upper"], noise)
 
 
 def _steps(stream: Stream, rooms: Rooms, until: int) -> Iterator[Step]:
@@ -208,6 +232,7 @@ class Done:
     rows: int
     scored: int
     alarms: int
+    noise: Noise
 
 
 def run_job(job: Job, time: str, value: str, detector: Detector, make_rooms: MakeRooms) -> Done:
@@ -229,7 +254,7 @@ def run_job(job: Job, time: str, value: str, detector: Detector, make_rooms: Mak
     for path, size in zip(job.outputs, sizes, strict=True):
         _write(path, stamps[start : start + size], rows, start)
         start += size
-    return Done(job.name, len(stamps), int(np.isfinite(rows.score).sum()), int((rows.score >= 1).sum()))
+    return Done(job.name, len(stamps), int(np.isfinite(rows.score).sum()), int((rows.score >= 1).sum()), rows.noise)
 
 
 def _rows(path: Path, time: str, value: str) -> Iterator[tuple[str, float]]:

@@ -1,6 +1,7 @@
 """Rows in, scores out: which row gets which score, and which files are one series."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,17 @@ def test_paths_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(SourceRejected, match=message):
             find_jobs([tmp_path / path for path in paths], tmp_path / "out")
+
+
+def test_a_backtest_says_how_often_it_alarmed_and_how_often_noise_alone_should(line: tuple[np.ndarray, Float]) -> None:
+    times, values = line
+    hit = values.copy()
+    hit[-40:-30] += 50 * np.nanstd(values)
+    calm, loud = (score_rows(times, one, DETECTOR, backtest_rooms).noise for one in (values, hit))
+    assert loud.episodes > calm.episodes
+    assert loud.founded >= 1
+    low = score_rows(times, values, replace(DETECTOR, sensitivity="low"), backtest_rooms).noise
+    assert calm.days == pytest.approx((480 - FIRST_ROWS) / 48)
+    assert calm.expected == pytest.approx(3 * (low.expected or 0.0))
+    budget = score_rows(times, values, replace(DETECTOR, incidents_per_week=1.0), backtest_rooms).noise
+    assert budget.expected is None
