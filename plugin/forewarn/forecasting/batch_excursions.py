@@ -38,7 +38,7 @@ _LIKE: Final = 0.5
 
 def excursions(medians: Float, scale: Float, length: int, window: int) -> tuple[Bool, Index]:
     """The blocks [S, B] of the `medians` of values [S, B] (NaN = no values) that belong to excursions which have ended;
-    and the block [S] that began the one that each row is in now (B: it is in none).
+    and the block [S] from which on a row may be in one that goes on (B: it is in none).
 
     `scale` [S] is the deviation of single points, `length` the ms of a block. An excursion leaves the level for two blocks
     or more, and comes back to it for at least two. One that has lasted for `window` blocks may be a new level and is taken
@@ -60,7 +60,8 @@ def excursions(medians: Float, scale: Float, length: int, window: int) -> tuple[
         for row, first, last, level in tracked.run():
             if not _is_habit(z[rows[row]], tracked.levels[row], first, last, level, DAY // length):
                 found[rows[row], first:last] = True
-        now[rows] = np.where(tracked.since >= 0, tracked.since, B)
+        newer = np.where(tracked.left >= 0, max(0, B - window), B)  # of a new level as much as any fit would wait for
+        now[rows] = np.where(tracked.since >= 0, tracked.since, newer)
     return found, now
 
 
@@ -101,8 +102,9 @@ class _Tracked:
         self.since = np.full(n, -1)
         """The block that began the excursion that a row is in; -1: it is in none."""
         self._back = np.zeros(n, dtype=np.int64)  # its blocks that lie at the level again, in a row
-        self._old, self._old_limit = np.full(n, np.nan), np.full(n, np.nan)  # the level before the present one ...
-        self._left = np.full(n, -1)  # ... and the block that left it
+        self._old, self._old_limit = np.full(n, np.nan), np.full(n, np.nan)  # the level before the present one
+        self.left = np.full(n, -1)
+        """The block that left the level before the present one, -1 if that is long ago."""
         self._returned = np.zeros(n, dtype=np.int64)
         self.levels = np.full((n, B), np.nan)
         """The level that was known before each block."""
@@ -132,15 +134,15 @@ class _Tracked:
 
     def _return_to_old(self, b: int, z: Float, seen: Bool) -> None:
         """What was taken for a new level is over: the one before it is back."""
-        there = (self._left >= 0) & seen & (np.abs(z - self._old) <= self._old_limit)
+        there = (self.left >= 0) & seen & (np.abs(z - self._old) <= self._old_limit)
         self._returned = np.where(there, self._returned + 1, np.where(seen, 0, self._returned))
         for row in np.flatnonzero(there & (self._returned >= _RETURNED)).tolist():
             old, limit, last = float(self._old[row]), float(self._old_limit[row]), b - _RETURNED + 1
             if abs(self._level[row] - old) > limit:
-                self._mark(row, int(self._left[row]), last, old)
+                self._mark(row, int(self.left[row]), last, old)
                 self._restart(row, self._z[row, last : b + 1], old, limit)
-            self._left[row] = -1
-        self._left[(self._left >= 0) & (b - self._left > self._longest)] = -1
+            self.left[row] = -1
+        self.left[(self.left >= 0) & (b - self.left > self._longest)] = -1
 
     def _mark(self, row: int, first: int, last: int, level: float) -> None:
         if _SHORTEST <= last - first <= self._longest:
@@ -152,8 +154,8 @@ class _Tracked:
             first = int(self.since[row])
             blocks = self._z[row, first : b + 1]
             blocks = blocks[~np.isnan(blocks)][-_FIRST:]
-            if self._left[row] < 0:
-                self._old[row], self._old_limit[row], self._left[row] = self._level[row], self._limit[row], first
+            if self.left[row] < 0:
+                self._old[row], self._old_limit[row], self.left[row] = self._level[row], self._limit[row], first
             self._returned[row] = 0
             self._restart(row, blocks, float(np.median(blocks)), float(self._limit[row]))
 
