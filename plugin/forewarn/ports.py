@@ -256,6 +256,10 @@ class SilenceWatch(Protocol):
         """As EpisodeFold.fold, with the carry after the block; `others` are the episodes that are open and their changes."""
         ...
 
+    def kind(self, carry: Carry, row: int) -> str:
+        """What kind of stream series number `row` is, by the end of the day before: a word for people."""
+        ...
+
 
 class StateStore(Protocol):
     """Head and blocks. All reads are by id, and see what was written before, by anyone."""

@@ -46,7 +46,7 @@ class Rooms:
     outlook: Outlook | None = None
     """Foresees crossings; None for a detector without a threshold."""
     watch: SilenceWatch | None = None
-    """Says who has stopped sending; None if nobody wants to know."""
+    """Says who has stopped sending, and what kinds of stream there are; None where nobody wants to know."""
     tune: Callable[[Carry, float], Carry] | None = None
     """Sets how many ms should lie between false episodes of a series; None for a detector without a budget of alerts."""
     false_alarm_every: float = 0.0
@@ -230,8 +230,7 @@ def _step(
     opened, changes = rooms.episodes.fold(stream.opened, actual, forecast, scores, detector.delay)
     if rooms.tune is not None:
         stream = replace(stream, tally=counted(stream.tally, stream.opened, changes))
-    stream, silent = _listen(stream, rooms, changes, actual, forecast)
-    changes = (*changes, *silent) if silent else changes
+    stream, changes = _listen(stream, rooms, changes, actual, forecast)
     if mined is not None:
         changes = with_patterns(changes, stream.catalogue, mined.patterns)
     step = Step(actual, forecast, calibration, stream.carry, scores, changes, novel)
@@ -245,15 +244,18 @@ def _step(
 def _listen(
     stream: Stream, rooms: Rooms, episodes: Sequence[tuple[int, Anomaly]], actual: SeriesBatch, forecast: Forecast
 ) -> tuple[Stream, tuple[tuple[int, Anomaly], ...]]:
-    """The silences after a block, and every change of one in it; those that nobody watches any more are withdrawn."""
-    delay = stream.detector.delay
+    """The silences after a block, and every change of an episode or a silence in it, with the kind of stream it is about."""
     if rooms.watch is None or stream.watched is None:
-        at = actual.grid.start + actual.grid.step + delay
-        gone = (replace(one, state="withdrawn", revision=one.revision + 1) for one in stream.silences)
-        return replace(stream, silences=()), tuple((at, one) for one in gone)
+        return stream, tuple(episodes)
+    delay, before = stream.detector.delay, stream.watched
     others = [*((stream.watermark, one) for one in stream.opened), *episodes]
-    silences, changes, watched = rooms.watch.fold(stream.silences, others, actual, forecast, stream.watched, delay)
-    return replace(stream, silences=silences, watched=watched), changes
+    silences, silent, watched = rooms.watch.fold(stream.silences, others, actual, forecast, before, delay)
+    changes = []
+    for at, one in (*episodes, *silent):
+        row = actual.rows.get(one.key)
+        words = {} if row is None else {"class": rooms.watch.kind(before, row)}
+        changes.append((at, replace(one, explanation={**one.explanation, **words})))
+    return replace(stream, silences=silences, watched=watched), tuple(changes)
 
 
 def _foresee(

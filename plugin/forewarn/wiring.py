@@ -131,7 +131,7 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
         coarsen,
         fill,
         outlook=None if detector.threshold == Threshold() else Foresight(detector),
-        watch=Silences(detector) if detector.watches_silence else None,
+        watch=Silences(detector),
         tune=None if detector.incidents_per_week is None else scorer.tune,
         false_alarm_every=scorer.false_alarm_every,
     )

@@ -80,6 +80,11 @@ def test_one_host_is_silent_until_it_is_retired_and_all_of_them_are_one_incident
     assert len(whole["anomalies"]) >= 13  # eleven counts that fell to nothing, and both detectors as a whole
 
 
+def test_every_anomaly_says_what_kind_of_stream_it_is_about() -> None:
+    said = {(one["key"][0], one["explanation"].get("class")) for one in one_by_one()["anomalies"] if one["key"][1]}
+    assert said == {("load", "gauge"), ("lines", "lively"), ("load", "stopped"), ("lines", "stopped")}
+
+
 def test_nothing_begins_when_data_come_back() -> None:
     assert [one for one in one_by_one()["anomalies"] if BACK <= one["start"] < BACK + 3 * HOUR] == []
 

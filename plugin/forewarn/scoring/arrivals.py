@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.detector import DAY, HOUR, Detector
+from forewarn.scoring import classes
 from forewarn.series import Float, TimeGrid
 
 Arrays = dict[str, NDArray[Any]]
@@ -129,7 +130,7 @@ def fresh(hours: Hours, R: int) -> Arrays:
         "today": np.zeros((R, 2, H), np.int32),
         "pauses": np.zeros((R, 3)),
         "pauses_today": np.zeros((R, 3), np.int64),
-    }
+    } | classes.fresh(R)
 
 
 def follow(
@@ -148,6 +149,7 @@ def follow(
         high = min(grid.size, max(low + 1, -(-(edge - grid.start) // grid.step)))
         times = start + grid.step * np.arange(high - low, dtype=np.int64)
         parts.append(_within_day(after, hours, detector, times, came[:, low:high]))
+        classes.count(after, np.concatenate([np.full((1, high - low), np.nan), values[:, low:high]]))
         if grid.start + high * grid.step >= edge:
             _end_day(after, hours, detector, edge - DAY)
         low = high
@@ -236,6 +238,8 @@ def _end_day(after: Arrays, hours: Hours, detector: Detector, start: int) -> Non
     after["missed"] = np.where(first, 0, after["missed"])
     pauses[first & (usual < _DENSE)] = 0.0
     after["every"] = np.round(detector.step / usual).astype(np.int64)
+    silent = after["missed"] >= after["least"]
+    classes.settle(after, silent | (start + DAY - after["last"] > detector.retire_after) & (after["last"] != NONE))
     after["least"] = np.where(present.any(axis=1), _least(pauses, usual, total * hours.length, detector), after["least"])
 
 

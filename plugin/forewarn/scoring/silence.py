@@ -17,6 +17,7 @@ from forewarn.anomaly import Anomaly, Carry
 from forewarn.detector import HOUR, Detector
 from forewarn.forecast import Forecast
 from forewarn.scoring.arrivals import NEVER, NONE, UNIT, Followed, Hours, follow, fresh
+from forewarn.scoring.classes import CLASSES, name_of
 from forewarn.series import SeriesBatch, SeriesKey, stable_id
 
 Change = tuple[int, Anomaly]
@@ -87,6 +88,10 @@ class Silences:
     ) -> tuple[tuple[Anomaly, ...], tuple[Change, ...], Carry]:
         """The silences that are open after the block, every change in it as (nominal time, anomaly), and the carry."""
         followed, after = self._follow(actual, carry)
+        if not self._detector.watches_silence:
+            at = actual.grid.start + self._detector.step + delay
+            gone = (replace(one, state="withdrawn", revision=one.revision + 1) for one in opened)
+            return (), tuple((at, one) for one in gone), after
         times = actual.grid.times()
         alive = (followed.last != NONE) & (times - followed.last <= self._detector.retire_after)
         silent = alive & (followed.missed >= followed.least)
@@ -103,6 +108,10 @@ class Silences:
                 at = int(times[column]) + self._detector.step + delay
                 changes.extend((at, anomaly) for anomaly in sorted(found, key=lambda anomaly: anomaly.id))
         return state.all(), tuple(changes), after
+
+    def kind(self, carry: Carry, row: int) -> str:
+        """What kind of stream series number `row` is."""
+        return name_of(carry.arrays, row + 1) if row + 1 < len(carry.keys) else CLASSES[0]
 
     def _follow(self, actual: SeriesBatch, carry: Carry) -> tuple[Followed, Carry]:
         grid = actual.grid
