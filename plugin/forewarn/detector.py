@@ -29,6 +29,8 @@ DIVIDED_WHEN_COARSE: Final = frozenset({"count", "sum"})
 SAME_WHEN_COARSE: Final = frozenset({"avg", "rate", "count", "sum"})
 """Functions that a source may read at the coarse step: the (divided) value is the mean of the short buckets."""
 NEARLY_SAME_WHEN_COARSE: Final = frozenset({"median"})  # and pNN
+FOR_COUNTERS: Final = ("max", "min", "avg", "median")
+"""Functions that leave an ever-growing number one."""
 
 SENSITIVITY: Final[Mapping[str, float]] = {"low": 3.0, "medium": 1.0, "high": 1 / 3}
 """How many times longer than at medium sensitivity it should be between two false alarms of a series."""
@@ -109,6 +111,8 @@ class Detector:
     sensitivity: Sensitivity = "medium"
     incidents_per_week: float | None = None
     """What the whole detector should raise, instead of a sensitivity; converted anew every day."""
+    counter: bool = False
+    """Whether the field only ever grows, but for resets: then its gain a second is what is watched."""
 
     @property
     def watches_silence(self) -> bool:
@@ -141,7 +145,7 @@ class Detector:
         s = self.selection
         return stable_id(
             "detector", self.name, s.name, repr(s.query), s.time_field, self.function, str(self.field), repr(self.of),
-            ",".join(self.split_by), self.step,
+            ",".join(self.split_by), self.step, *(["counter"] if self.counter else []),
         )  # fmt: skip
 
     def nominal(self, end: int) -> int:

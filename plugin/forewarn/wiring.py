@@ -41,6 +41,10 @@ class Sources:
 
     def of(self, detector: Detector) -> MetricSource:
         """The source that `detector` reads."""
+        if detector.counter:
+            from forewarn.sources.counter_rates import CounterRates
+
+            return CounterRates(self.of(replace(detector, counter=False)))
         if detector.selection.index is None:
             from forewarn.sources.files import FileMetrics
 

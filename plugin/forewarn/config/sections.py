@@ -176,6 +176,9 @@ class DetectorSection(WatchedSection):
 
     function: str = setting(FUNCTION, "What is computed over the documents of a bucket. `rate` is per second.")
     field: str | None = setting(TEXT, "The field that `function` is computed of; not for count, rate and ratio.", None)
+    counter: bool = setting(
+        SWITCH, "Whether the field only ever grows, but for resets: then its gain a second is watched.", _DETECTOR["counter"]
+    )
     of: str | Mapping[str, Any] | None = setting(QUERY, "For `ratio`: the documents whose share is computed.", None)
     threshold: ThresholdSection = setting(
         nested(ThresholdSection), "Limits to warn of before they are crossed.", ThresholdSection()

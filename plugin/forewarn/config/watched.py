@@ -11,7 +11,7 @@ from forewarn.config.durations import format_duration, parse_duration
 from forewarn.config.kinds import Place
 from forewarn.config.sections import CalendarsSection, DetectorSection, LogSection, WatchedSection
 from forewarn.config.units import Quantity, convert, kind_of
-from forewarn.detector import DAY, Detector, Direction, MinDeviation, Selection, Silence, Threshold
+from forewarn.detector import DAY, FOR_COUNTERS, Detector, Direction, MinDeviation, Selection, Silence, Threshold
 from forewarn.pattern import PATTERN_FIELD, LogStream
 
 WITHOUT_FIELD: Final = frozenset({"count", "rate", "ratio"})
@@ -50,6 +50,7 @@ def detector_of(section: DetectorSection, calendars: CalendarsSection, place: Pl
     return Detector(
         function=section.function,
         field=section.field,
+        counter=section.counter,
         of=section.of,
         split_by=section.split_by,
         threshold=limits,
@@ -120,6 +121,10 @@ def _check_function(section: DetectorSection, place: Place) -> None:
         raise place.at("field").refuse(f"{section.function} counts documents and takes no field; {why}")
     if section.function not in WITHOUT_FIELD and section.field is None:
         raise place.at("field").refuse(f"is required: the field that {section.function} is computed of")
+    if section.counter and section.function not in FOR_COUNTERS:
+        raise place.at("counter").refuse(
+            f"is for {', '.join(FOR_COUNTERS)} of a counter, and the function is {section.function}"
+        )
     if section.function == "ratio" and section.of is None:
         raise place.at("of").refuse("is required for ratio: the documents whose share is computed")
     if section.function != "ratio" and section.of is not None:
