@@ -6,7 +6,8 @@ anomaly and not one for each of its series. Must not score: a missing value has 
 """
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,7 @@ from forewarn.scoring.classes import CLASSES, name_of
 from forewarn.series import SeriesBatch, SeriesKey, stable_id
 
 Change = tuple[int, Anomaly]
+Told = Mapping[SeriesKey, Sequence[Change]]
 
 SILENT: Final = "silent"
 """The reason in the explanation of every such anomaly."""
@@ -99,12 +101,15 @@ class Silences:
             return (), (), after
         seen = _Seen(actual, forecast, carry, followed, silent, delay)
         state = _opened(opened, actual)
+        told = defaultdict[SeriesKey, list[Change]](list)
+        for change in others:
+            told[change[1].key].append(change)
         changes: list[Change] = []
         some = silent.any(axis=0).tolist()
         for column in range(actual.grid.size):
             if some[column] or state.rows or state.many is not None:
                 found = [*self._ended(state, seen, column), *self._gone_on(state, seen, column)]
-                found += self._begun(state, seen, column, others)
+                found += self._begun(state, seen, column, told)
                 at = int(times[column]) + self._detector.step + delay
                 changes.extend((at, anomaly) for anomaly in sorted(found, key=lambda anomaly: anomaly.id))
         return state.all(), tuple(changes), after
@@ -169,7 +174,7 @@ class Silences:
             found.append(state.many)
         return found
 
-    def _begun(self, state: _Open, seen: _Seen, column: int, others: Sequence[Change]) -> list[Anomaly]:
+    def _begun(self, state: _Open, seen: _Seen, column: int, told: Told) -> list[Anomaly]:
         """Opens what is silent and has no anomaly yet."""
         uncovered = seen.silent[:, column].copy()
         uncovered[list(state.rows)] = False
@@ -181,11 +186,11 @@ class Silences:
             rows.remove(0)
             anomaly = self._whole(seen, column)
             own = any(one.key == anomaly.key for one in state.rows.values())
-            if not own and not self._told(anomaly.key, anomaly.end + seen.delay, others):
+            if not own and not self._told(anomaly.key, anomaly.end + seen.delay, told):
                 state.rows[0] = anomaly
                 found.append(anomaly)
         end = seen.actual.grid.start + (column + 1) * self._detector.step
-        rows = [row for row in rows if not self._told(seen.actual.keys[row - 1], end + seen.delay, others)]
+        rows = [row for row in rows if not self._told(seen.actual.keys[row - 1], end + seen.delay, told)]
         if len(rows) >= MANY and state.many is None:
             state.many = self._many(seen, rows, column)
             found.append(state.many)
@@ -203,11 +208,11 @@ class Silences:
         expected = self._expected(seen, row, column)
         return expected > 0 and expected >= max(least.absolute, least.relative * expected)
 
-    def _told(self, key: SeriesKey, at: int, others: Sequence[Change]) -> bool:
+    def _told(self, key: SeriesKey, at: int, told: Told) -> bool:
         """Whether an episode says already that this series counts too little."""
         if not self._detector.zero_when_empty:
             return False
-        known = [anomaly for time, anomaly in others if anomaly.key == key and time <= at]
+        known = [anomaly for time, anomaly in told.get(key, ()) if time <= at]
         return bool(known) and known[-1].state == "open" and known[-1].direction == "below"
 
     def _whole(self, seen: _Seen, column: int) -> Anomaly:
