@@ -189,6 +189,21 @@ def test_spikes_and_a_fault_are_kept_out_of_a_multiplicative_fit_too() -> None:
     assert errors[1] > 20.0
 
 
+@pytest.mark.parametrize("days", [8, 12, 20])
+def test_a_lasting_step_of_a_multiplicative_series_takes_its_waves_along(days: int) -> None:
+    size = 28 * 96
+    t = np.arange(size + 96)
+    level = np.where(t >= size - days * 96, 200.0, 100.0)
+    noise = np.random.default_rng(6).normal(0, 2, (3, t.size))
+    truth = level * (1 + 0.4 * np.sin(2 * np.pi * t / 96)) + noise
+    history = _history(truth[:, :size], TimeGrid(START, STEP, size))
+    (model,) = BatchEngine().fit(history, SHARES)
+    expected = predict(model, TimeGrid(history.grid.end, STEP, 96)).expected
+    assert np.abs(truth[:, size:] - expected).mean() < 5.0
+    np.testing.assert_allclose(model.arrays["shift_by"], 100.0, atol=3.0)
+    assert "fault_start" not in model.arrays
+
+
 def test_values_under_the_mask_do_not_matter() -> None:
     history = batch(9, T, STEP)
     values = history.values.copy()

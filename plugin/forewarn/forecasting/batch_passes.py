@@ -1,6 +1,6 @@
 """One chunk of series on one basis: the plain fit, then the passes that make it robust.
 
-Owns: the order of shift, profile, outliers and refit, and the warm start from pass to pass. Times and models are
+Owns: the order of faults, shifts, profile, outliers and refit, and the warm start from pass to pass. Times and models are
 `batch.py`'s.
 """
 
@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 
 from forewarn.detector import HOUR
-from forewarn.forecasting.batch_excursions import excursions
+from forewarn.forecasting.batch_levels import Levels
 from forewarn.forecasting.batch_multiplicative import expected, rescaled, solve_products
 from forewarn.forecasting.batch_profile import Slots, profiles
-from forewarn.forecasting.batch_robust import SAMPLE, Blocks, Bool, Index, outliers, resting, shifts, spread
+from forewarn.forecasting.batch_robust import SAMPLE, Blocks, Bool, Index, outliers, resting, spread
 from forewarn.forecasting.batch_solver import Solution, solve
 from forewarn.forecasting.batch_statistics import Basis, Statistics, statistics
 from forewarn.series import Float
@@ -90,15 +90,11 @@ class _Fitting:
         self._n, self._floor, self._scale = np.zeros(S), np.zeros(S), np.ones(S)
         self._theta, self._v = np.zeros((S, basis.R + basis.D)), np.zeros(S)
         self._constant, self._converged = np.zeros(S, dtype=np.bool_), np.zeros(S, dtype=np.bool_)
-        self._jumps: list[list[tuple[int, float]]] = [[] for _ in range(S)]
-        self._over: list[list[tuple[int, int]]] = [[] for _ in range(S)]
+        relative = form.multiplicative and form.scaling == "absmax"
+        self._levels = Levels(S, Blocks.of(T, step, robust.adopt_after), relative=relative)
         if robust.passes:
             self._dropped = np.zeros((S, T), dtype=np.bool_)
             self._rest, self._least = np.full(S, np.nan), np.zeros(S)
-            self._passing = np.full(S, T, dtype=np.int64)
-            self._blocks = Blocks.of(T, step, robust.adopt_after)
-            self._medians = np.full((S, self._blocks.count), np.nan)
-            self._faulty = np.zeros((S, self._blocks.count), dtype=np.bool_)
             self._profile = np.zeros((S, slots.count if slots is not None else 0))
 
     def run(self) -> Fit:
@@ -116,6 +112,7 @@ class _Fitting:
             self._origin, self._unit, self._floor, self._scale = self._floor, self._scale, np.zeros(S), np.ones(S)
             fitted = np.flatnonzero(self._converged)
             if robust.adopt_after:
+                self._levels.scale(self._origin, self._unit)
                 self._take_out_faults(fitted)
             self._fit(fitted, self._basis, self._first_pass, warm=True)
             for _ in range(1, robust.passes):
@@ -124,11 +121,10 @@ class _Fitting:
             self._scale = self._unit * self._scale
             self._profile *= self._unit[:, None]
         some = robust.passes > 0 and bool(self._profile.any())
-        units = self._unit.tolist() if robust.passes else [1.0] * S
-        moved = [[(at, jump * unit) for at, jump in jumps] for jumps, unit in zip(self._jumps, units, strict=True)]
+        moved = self._levels.record(self._values, self._unit) if robust.passes else [[] for _ in range(S)]
         return Fit(
             self._n, self._floor, self._scale, self._theta, self._v, self._constant, self._converged,
-            self._profile if some else None, moved, self._over,
+            self._profile if some else None, moved, self._levels.faults,
         )  # fmt: skip
 
     def _fit(self, rows: Index, basis: Basis, given_by: Callable[[Index], tuple[Index, Float]], *, warm: bool) -> None:
@@ -186,24 +182,15 @@ class _Fitting:
         """The values [rows, T]; notes the medians of their blocks on the way."""
         values = self._values[rows]
         if self._robust.passes and self._robust.adopt_after:
-            self._medians[rows] = self._blocks.medians(values)
+            self._levels.note(rows, values)
         return values
 
     def _take_out_faults(self, rows: Index) -> None:
         """Finds the faults in these rows, which have bent the first fit; fits the rest again, and looks again with that."""
         scale = self._sampled_scale(rows)
         for _ in range(_LOOKS):
-            medians = (self._medians[rows] - self._origin[rows, None]) / self._unit[rows, None]
-            faulty, begun = excursions(medians, scale, self._blocks.ms, self._blocks.window)
-            changed = np.flatnonzero(np.any(faulty != self._faulty[rows], axis=1) & faulty.any(axis=1))
+            changed = self._levels.find_faults(rows, scale)
             rows, scale = rows[changed], scale[changed]
-            self._faulty[rows] = faulty[changed]
-            for row in rows.tolist():
-                self._over[row] = []
-            for i, first, last in self._blocks.spans(faulty[changed]):
-                self._over[rows[i]].append((first, last))
-            # What may be a fault that goes on is not known here: the fit of the others is wanted.
-            self._passing[rows] = self._blocks.bucket(begun[changed])
             self._fit(rows, self._basis, self._without_faults, warm=True)
             now = self._sampled_scale(rows)
             clearer = now < _CLEARER * scale
@@ -226,19 +213,18 @@ class _Fitting:
     def _without_faults(self, rows: Index) -> tuple[Index, Float]:
         """The values [rows, T] without faults that have ended or may go on."""
         given = self._residuals(rows)[0]
-        self._forget(rows, given)
+        self._levels.forget(rows, given)
         return rows, given
 
-    def _free(self, rows: Index) -> Float:
-        """The medians [rows, B] of the blocks without the seasonal part of the last fit, and without faults."""
-        blocks, basis = self._blocks, self._basis
+    def _parts(self, rows: Index) -> tuple[Float, Float]:
+        """The trend and the seasonal part of the last fit, averages over the blocks [rows, B]."""
+        blocks, basis = self._levels.blocks, self._basis
         columns = basis.Z[blocks.offset :].reshape(blocks.count, blocks.length, basis.R + basis.D).mean(axis=1)
-        free = (self._medians[rows] - self._origin[rows, None]) / self._unit[rows, None]
-        trend = self._theta[rows].copy()
-        trend[:, basis.R - basis.K : basis.R] = 0.0
-        free -= (self._expected(rows, columns) - trend @ columns.T) * self._scale[rows, None]
-        free[self._faulty[rows]] = np.nan
-        return free
+        without = self._theta[rows].copy()
+        without[:, basis.R - basis.K : basis.R] = 0.0
+        trend = without @ columns.T
+        scale = self._scale[rows, None]
+        return trend * scale, (self._expected(rows, columns) - trend) * scale
 
     def _first_pass(self, rows: Index) -> tuple[Index, Float]:
         """The values [rows, T] without outliers, passing shifts and profile, on their newest level."""
@@ -246,15 +232,10 @@ class _Fitting:
         self._rest[rows], self._least[rows] = resting(given)
         scale = self._spread(rows, given, residuals)
         if self._robust.adopt_after:
-            moved = shifts(self._free(rows), scale, self._blocks)
-            self._passing[rows] = moved.passing
-            for row, before, jump in zip(rows[moved.rows].tolist(), moved.before.tolist(), moved.jump.tolist(), strict=True):
-                self._jumps[row].append((before, jump))
-            faulty = np.flatnonzero(self._faulty[rows].any(axis=1))
-            touched = np.unique(np.concatenate([moved.rows, np.flatnonzero(moved.passing < self._values.shape[1]), faulty]))
+            touched = np.flatnonzero(self._levels.find_shifts(rows, scale, *self._parts(rows)))
             if len(touched):
                 raw = given[touched]
-                self._move(rows, given, residuals)
+                self._levels.move(rows, given, residuals)
                 scale[touched] = self._spread(rows[touched], raw, residuals[touched])
         self._dropped[rows] = outliers(residuals, scale, self._robust.cut)
         given[self._dropped[rows]] = np.nan
@@ -267,14 +248,18 @@ class _Fitting:
         """
         given, residuals = self._residuals(rows)
         raw = given.copy()
-        self._move(rows, given, residuals)
+        jumped = self._levels.jumped(rows)
+        again = rows[jumped]
+        if len(again):
+            self._levels.measure_again(again, self._scale[again] * np.sqrt(self._v[again]), *self._parts(again))
+        self._levels.move(rows, given, residuals)
         scale = self._spread(rows, raw, residuals)
-        changed: Bool = np.zeros(len(rows), dtype=np.bool_)
+        changed = jumped
         if self._slots is not None:
             found = profiles(residuals, scale, self._slots)
-            changed = np.any(found != 0, axis=1)
             self._profile[rows] = found
-            chosen = np.flatnonzero(changed)
+            chosen = np.flatnonzero(np.any(found != 0, axis=1))
+            changed[chosen] = True
             profile = found[chosen][:, self._slots.of]
             given[chosen] -= profile
             residuals[chosen] -= profile
@@ -298,18 +283,3 @@ class _Fitting:
         residuals -= self._floor[rows, None]
         residuals += given
         return given, residuals
-
-    def _move(self, rows: Index, given: Float, residuals: Float) -> None:
-        """Lifts what lies before adopted shifts to the newest level; forgets faults, and what lies behind passing shifts."""
-        for i, row in enumerate(rows.tolist()):
-            for before, jump in self._jumps[row]:
-                given[i, :before] += jump
-                residuals[i, :before] += jump
-        self._forget(rows, given)
-        self._forget(rows, residuals)
-
-    def _forget(self, rows: Index, plane: Float) -> None:
-        """Makes NaN of what a plane [rows, T] holds of faults and behind passing shifts."""
-        for i, row in enumerate(rows.tolist()):
-            for first, last in (*self._over[row], (self._passing[row], None)):
-                plane[i, first:last] = np.nan
