@@ -189,21 +189,25 @@ def test_predict_against_prophet() -> None:
     with _quiet():
         sampled, plain = (_prophet(samples).fit(_frame(history.values[0], history.grid)) for samples in (1000, 0))
         future = _frame(None, ahead)
-        rounds = [
-            (
-                _seconds(lambda: sampled.predict(future)),
-                _seconds(lambda: plain.predict(future)),
-                _seconds(lambda: [predict(model, ahead) for model in models]) / len(history.keys),
+        rounds = []
+        for _ in range(2 * ROUNDS):
+            fresh = [model.take(range(len(model.keys))) for model in models]  # as just loaded: nothing is prepared
+            rounds.append(
+                (
+                    _seconds(lambda: sampled.predict(future)),
+                    _seconds(lambda: plain.predict(future)),
+                    _seconds(lambda f=fresh: [predict(model, ahead) for model in f]) / len(history.keys),  # type: ignore[misc] # bound
+                    _seconds(lambda f=fresh: [predict(model, ahead) for model in f]) / len(history.keys),  # type: ignore[misc] # bound
+                )
             )
-            for _ in range(2 * ROUNDS)
-        ]
-    with_samples, without, ours = (median(column) for column in zip(*rounds, strict=True))
+    with_samples, without, first, again = (median(column) for column in zip(*rounds, strict=True))
     _say(
-        f"predict of {AHEAD} steps, S = 1000: {1e6 * ours:.1f} us per series; Prophet.predict with 1,000 samples "
-        f"{1e3 * with_samples:.0f} ms = {with_samples / ours:,.0f}x, without {1e3 * without:.1f} ms = {without / ours:,.0f}x"
+        f"predict of {AHEAD} steps, S = 1000: {1e6 * again:.1f} us per series, {1e6 * first:.1f} us the first time; "
+        f"Prophet.predict with 1,000 samples {1e3 * with_samples:.0f} ms = {with_samples / again:,.0f}x "
+        f"({with_samples / first:,.0f}x), without {1e3 * without:.1f} ms = {without / again:,.0f}x ({without / first:,.0f}x)"
     )
-    assert with_samples / ours >= 20_000
-    assert without / ours >= 5_000
+    assert with_samples / first >= 20_000
+    assert without / again >= 5_000
 
 
 _FLEET = """

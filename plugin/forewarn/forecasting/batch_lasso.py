@@ -51,11 +51,14 @@ def lasso(
     live = np.arange(N)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for _ in range(steps):
-            settled = []
-            for rows, width in _buckets(live, sign):
-                agreed = _step(rows, width, Q, c, lam, x, sign, barred, least)
-                settled.append(rows[agreed])
-            rows = np.concatenate(settled)
+            if len(live) == 1 and _alone(int(live[0]), Q, c, lam, x, sign, least):
+                rows = live
+            else:
+                settled = []
+                for rows, width in _buckets(live, sign):
+                    agreed = _step(rows, width, Q, c, lam, x, sign, barred, least)
+                    settled.append(rows[agreed])
+                rows = np.concatenate(settled)
             if len(rows):
                 g = gradient(rows, x[rows])
                 done[rows] = _extend(rows, lam, sign, barred, g)
@@ -65,6 +68,29 @@ def lasso(
                 if not len(live):
                     break
     return done
+
+
+def _alone(row: int, Q: Float, c: Float, lam: Float, x: Float, sign: Float, least: Float) -> bool:
+    """Moves one problem to the minimum for its assumed signs if it has them, with few calls; where it has not, or a pivot is
+    too small, nothing changes.
+    """
+    active = sign[row].nonzero()[0]
+    if not len(active):
+        return True
+    A = Q[row, active[:, None], active]
+    floor = np.maximum(_PIVOT * A.diagonal(), (least[row] if least.ndim == 2 else least)[active])
+    try:
+        factors = np.linalg.cholesky(A)
+    except np.linalg.LinAlgError:
+        return False
+    s = sign[row, active]
+    if not (factors.diagonal() ** 2 >= floor).all():
+        return False
+    z = np.linalg.solve(A, c[row, active] - lam[row] * s)
+    if not (z * s > 0).all():
+        return False
+    x[row, active] = z
+    return True
 
 
 def _buckets(live: Index, sign: Float) -> list[tuple[Index, int]]:

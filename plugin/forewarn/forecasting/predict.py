@@ -11,6 +11,7 @@ whatever block, and beside whatever other series, it is asked for.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,21 +59,41 @@ def predict(model: Model, grid: TimeGrid) -> Forecast:
 
 
 def _prophet(model: Model, at: Float, expected: Float, sigma: Float) -> None:
-    arrays = {name: model.arrays[name] for name in _PARAMETERS}
-    growth = model.layout["growth"]
+    prepared = _PREPARED.get(model)
+    if prepared is None:
+        prepared = _PREPARED[model] = _Prepared(model)
     slots = None
     if "profile" in model.arrays:
         slots = week_slots(civil_days(at, model.layout["timezone"]), model.arrays["profile"].shape[1])
     X = seasonal_columns(at, model.layout)
-    values = (_Products if is_multiplicative(model.layout) else _Sums)(_Trend(arrays, growth), arrays, X, at)
-    spread = _Spread.of(arrays, growth, model.step)
+    values = (_Products if is_multiplicative(model.layout) else _Sums)(prepared, X, at)
     rows = TILE * max(1, _CHUNK // at.size // TILE)
     for first in range(0, len(model.keys), rows):
         part = slice(first, first + rows)
         values.write(part, expected[part])
         if slots is not None:
             expected[part] += model.arrays["profile"][part, slots]
-        spread.write(part, at, sigma[part])
+        prepared.spread.write(part, at, sigma[part])
+
+
+class _Prepared:
+    """What the forecasts of a model need of its parameters whatever the grid: a model is asked again at each tick."""
+
+    def __init__(self, model: Model) -> None:
+        self.arrays = {name: model.arrays[name] for name in _PARAMETERS}
+        a, growth = self.arrays, model.layout["growth"]
+        self.trend = _Trend(a, growth)
+        self.spread = _Spread.of(a, growth, model.step)
+        self.coefficients = np.empty((len(a["k"]), a["beta"].shape[1] + 2))
+        """Of the columns X, days and 1: the forecasts [S] behind the last changepoint, where seasonality is additive."""
+        self.coefficients[:, :-2] = a["beta"]
+        self.coefficients[:, -2], self.coefficients[:, -1] = self.trend.slope, self.trend.offset
+        self.coefficients *= a["y_scale"][:, None]
+        self.coefficients[:, -1] += a["y_floor"]
+
+
+_PREPARED: Final[WeakKeyDictionary[Model, _Prepared]] = WeakKeyDictionary()
+"""Models never change, and are equal only to themselves."""
 
 
 class _Sums:
@@ -80,13 +101,9 @@ class _Sums:
     the forecast one product; before it, and only there, trend and seasonal part are added up.
     """
 
-    def __init__(self, trend: "_Trend", a: Arrays, X: Float, at: Float) -> None:
-        self._trend, self._a, self._X, self._at = trend, a, X, at
-        self._coefficients = np.empty((len(a["k"]), X.shape[1] + 2))
-        self._coefficients[:, :-2] = a["beta"]
-        self._coefficients[:, -2], self._coefficients[:, -1] = trend.slope, trend.offset
-        self._coefficients *= a["y_scale"][:, None]
-        self._coefficients[:, -1] += a["y_floor"]
+    def __init__(self, prepared: _Prepared, X: Float, at: Float) -> None:
+        self._trend, self._a, self._X, self._at = prepared.trend, prepared.arrays, X, at
+        self._coefficients = prepared.coefficients
         columns = np.empty((at.size, X.shape[1] + 2))
         columns[:, :-2], columns[:, -2], columns[:, -1] = X, _days(at), 1.0
         self._columns = Columns(columns)
@@ -107,8 +124,8 @@ class _Sums:
 class _Products:
     """trend * (1 + X beta) in units of y."""
 
-    def __init__(self, trend: "_Trend", a: Arrays, X: Float, at: Float) -> None:
-        self._trend, self._a, self._at, self._columns = trend, a, at, Columns(X)
+    def __init__(self, prepared: _Prepared, X: Float, at: Float) -> None:
+        self._trend, self._a, self._at, self._columns = prepared.trend, prepared.arrays, at, Columns(X)
 
     def write(self, part: slice, out: Float) -> None:
         """Writes the values [n, T] of a part of the rows."""
