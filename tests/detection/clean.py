@@ -25,6 +25,8 @@ SERIES: Final = {5: 108, 60: 60}
 EARLY: Final = 14
 NOMINAL: Final = 1.0
 """Episodes per series and 30 days at the default sensitivity."""
+MINOR: Final = 25.0
+"""The severity from which on an anomaly opens an incident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Rate:
     minutes: int
     early: int
     late: int
+    minor: int
+    """Of the late ones, those of at least minor severity: what may open an incident."""
     early_days: int
     late_days: int
     explained: int
@@ -45,6 +49,11 @@ class Rate:
     def late_rate(self) -> float:
         """Per series and 30 days, after the first two weeks."""
         return 30 * self.late / self.late_days
+
+    @property
+    def minor_rate(self) -> float:
+        """Per series and 30 days, after the first two weeks, of at least minor severity."""
+        return 30 * self.minor / self.late_days
 
     @property
     def early_rate(self) -> float:
@@ -78,6 +87,7 @@ def judge_group(one: Group, make: ScorerOf, cached: bool) -> Rate:
         one.grid.step // MINUTE,
         early=len(counted) - int(late.sum()),
         late=int(late.sum()),
+        minor=sum(one.opened >= edge and one.anomaly.severity >= MINOR for one in counted),
         early_days=S * EARLY,
         late_days=S * (days - EARLY),
         explained=sum(explained),
@@ -94,18 +104,19 @@ def table(rates: Sequence[Rate]) -> tuple[str, dict[str, Any]]:
         mark = "" if 0.5 <= ratio <= 2.0 else ("above" if ratio > 2.0 else "below")
         rows.append([
             rate.kind, f"{rate.minutes}m", str(rate.late_days), number(rate.early_rate), number(rate.late_rate),
-            number(NOMINAL), number(ratio), mark, number(rate.worst), str(rate.explained),
+            number(rate.minor_rate), number(NOMINAL), number(ratio), mark, number(rate.worst), str(rate.explained),
         ])  # fmt: skip
         found["kinds"][f"{rate.kind}-{rate.minutes}m"] = {
-            "early": rate.early_rate, "late": rate.late_rate, "ratio": ratio, "series_days": rate.late_days,
+            "early": rate.early_rate, "late": rate.late_rate, "minor": rate.minor_rate, "ratio": ratio,
+            "series_days": rate.late_days,
         }  # fmt: skip
     for minutes in STEPS:
         some = [rate for rate in rates if rate.minutes == minutes]
         if some:
-            early, late = (sum(getattr(one, name) for one in some) / len(some) for name in ("early_rate", "late_rate"))
-            rows.append(
-                ["mean", f"{minutes}m", "", number(early), number(late), number(NOMINAL), number(late / NOMINAL), "", "", ""]
-            )
-    head = ["kind", "step", "days", "first 14 d", "after", "nominal", "ratio", "", "top tenth", "at shifts"]
+            names = ("early_rate", "late_rate", "minor_rate")
+            early, late, minor = (sum(getattr(one, name) for one in some) / len(some) for name in names)
+            means = [number(one) for one in (early, late, minor, NOMINAL, late / NOMINAL)]
+            rows.append(["mean", f"{minutes}m", "", *means, "", "", ""])
+    head = ["kind", "step", "days", "first 14 d", "after", "minor+", "nominal", "ratio", "", "top tenth", "at shifts"]
     text = "C. Clean series: episodes per series and 30 days, in the first 14 days and after them\n"
     return f"{text}{aligned(head, rows)}\n", found

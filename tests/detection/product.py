@@ -7,9 +7,10 @@ it runs.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,11 +76,41 @@ class ArraySource:
         """Nothing to release."""
 
 
+def without(name: str) -> Mapping[str, Any]:
+    """What to put in place of which constants of the scoring room to switch one ingredient off."""
+    nothing = np.log(1e-9)
+    return {
+        "recent residuals": {"evidence._LOCAL": 0.0},
+        "expectation": {"evidence._LOCAL": 1.0},
+        "own level": {"level._quantiles": lambda values, shares: tuple(np.full(values.shape[:2], np.log(4.0)) for _ in shares)},
+        "margin": {"level._MARGIN": 0.0},
+        "lasting evidence": {"evidence.sustained": lambda sides, width: np.full(_points(sides, width), -np.inf)},
+        "bound of its level": {"level._MOST_LASTING": np.inf},
+        "sparing of events": {"rhythm._FEW": np.inf},
+        "time of day": {"scale._HABIT": 0.0},
+        "habituation": {"runs._RECORD": nothing},
+        "continuation": {"runs._CALM": 0},
+        "floor of scales": {"scale._FLOOR": nothing},
+    }[name]
+
+
+INGREDIENTS: Final = (
+    "recent residuals", "expectation", "own level", "margin", "lasting evidence", "bound of its level", "sparing of events",
+    "time of day", "habituation", "continuation", "floor of scales",
+)  # fmt: skip
+"""What `without` can switch off."""
+
+
+def _points(sides: Float, width: int) -> tuple[int, int]:
+    return sides.shape[0], sides.shape[2] - width + 1
+
+
 def scorer_of(ablate: str | None = None) -> ScorerOf:
-    """Makes the product's scorer, on request with one of its ingredients switched off."""
-    if ablate is None:
-        return ResidualScorer
-    return lambda detector: cast("Scorer", cast("Any", ResidualScorer)(detector, ablate=ablate))
+    """Makes the product's scorer, on request with one of its ingredients switched off, in this process, for good."""
+    for place, value in (without(ablate) if ablate else {}).items():
+        module, constant = place.split(".")
+        setattr(import_module(f"forewarn.scoring.{module}"), constant, value)
+    return ResidualScorer
 
 
 def run(group: Group, make: ScorerOf, cached: bool, folder: Path = CACHE, episodes: bool = False) -> Outcome:

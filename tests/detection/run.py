@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.detection import clean, injected, other, series, special_days
-from tests.detection.product import scorer_of
+from tests.detection.product import INGREDIENTS, scorer_of
 from tests.generated import KINDS
 
 BUILD: Final = Path(__file__).resolve().parent.parent.parent / "build"
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--cached", action="store_true", help="score the forecasts of the last full run anew")
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), default=list(PARTS))
     parser.add_argument("--families", nargs="+", choices=sorted(series.FAMILIES), help="of part other")
-    parser.add_argument("--ablate", help="an ingredient of the scorer that is switched off")
+    parser.add_argument("--ablate", choices=INGREDIENTS, help="an ingredient of the scorer that is switched off")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-series", action="store_true")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)

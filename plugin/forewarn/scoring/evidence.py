@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from forewarn.detector import Detector
 from forewarn.series import Float
 
-_LOCAL: Final = 0.7
+_LOCAL: Final = 0.65
 """Share of the deviation from the recent residuals; that from the expectation alone has the rest."""
 _MOST: Final = np.log(1e6)
 _BELOW: Final = np.log(0.99)

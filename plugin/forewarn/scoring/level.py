@@ -3,10 +3,12 @@
 Owns: the level arrays of the carry and `levels`. A level is what a normal series passes at the expected rate of false alarms,
 extrapolated from the peaks of its blocks. Must not know residuals: it sees evidence only, channel by channel.
 
-Events must not raise the level that finds them: points of a confirmed event (sustained evidence) are left out of the peaks;
-peaks enter by quantiles, so that blocks with short events count little until they are many; and the slope of the tail is the
-flatter of two, so that a mixture of quiet and spiky blocks is not taken for a heavy tail. What recurs as single points, or
-fills every block of a day and a half, however, is normal.
+Events must not raise the level that finds them, and yet what happens all the time is normal. So peaks enter by quantiles:
+blocks with short events count little until they are many. The slope of the tail is the flatter of two, so that a mixture of
+quiet and spiky blocks is not taken for a heavy tail. The level of lasting evidence has an upper bound: however often a series
+strays for several points by many scales, it is told. And where a block of time holds few points, so that a few events a day
+would be in every block, blocks are shorter and the points of events (evidence that lasts, above the level of a single point)
+are left out of their peaks. What recurs as single points, or fills every block of a day and a half, is normal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,18 +17,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.detector import DAY
-from forewarn.scoring.rhythm import MEMORY_BLOCKS, Rhythm
+from forewarn.detector import DAY, HOUR
+from forewarn.scoring.rhythm import Rhythm
 from forewarn.series import Float, TimeGrid
 
 Arrays = dict[str, NDArray[Any]]
 CHANNELS: Final = 2
 """A single point's evidence, and the evidence that the last few points have in common."""
 
-FALSE_ALARM_EVERY: Final = 3 * DAY
+FALSE_ALARM_EVERY: Final = 2 * DAY
 """The expected time between false alarms of one normal series at medium sensitivity, most of them of the lowest severity."""
 FALSE_ALARM_POINTS: Final = 720
-"""And the points between them, at least: at an hour a bucket, three days are too few for a rate."""
+"""And the points between them, at least: at an hour a bucket, two days are too few for a rate."""
 
 _LEAST: Final = np.log(4.0)
 """No level is below four scales (2.7 standard deviations of Gaussian noise)."""
@@ -43,8 +45,13 @@ _COMMON: Final = 0.92
 """The highest quantile of peaks that counts as recurring: beyond lie the few blocks with events of their own kind."""
 _MARGIN: Final = np.log(1.15)
 """What recurs with about the same height stays below 1."""
-_NEW_NORMAL: Final = 6
-"""Blocks in a row whose peaks all lie above the level set it."""
+_NEW_NORMAL: Final = 36 * HOUR
+"""When the peaks of all blocks of so long a time, at least six, lie above the level, they set it."""
+_MOST_LASTING: Final = np.log(6.0)
+"""The highest level of lasting evidence, at medium sensitivity: several points of one side that are all six times the usual
+size are an event, not noise, in whatever series."""
+_SET_EVERY: Final = 6 * HOUR
+"""How often levels are set anew, at most."""
 _FAINT: Final = np.log(1e-3)
 _GUMBEL: Final = tuple(-np.log(-np.log(p)) for p in (0.25, 0.5, 0.75))
 
@@ -56,12 +63,14 @@ def interval(rhythm: Rhythm, times: float = 1.0) -> float:
 
 def fresh(rhythm: Rhythm, S: int, times: float = 1.0) -> Arrays:
     """The level arrays of S series that were never seen."""
+    level = _LEAST + _SLOPE * (_reduced(rhythm, times) - _GUMBEL[1])
+    delay = rhythm.sustained - 1 if rhythm.spares else 0
     return {
-        "peaks": np.full((S, CHANNELS, MEMORY_BLOCKS), np.float32(np.nan)),
+        "peaks": np.full((S, CHANNELS, rhythm.peaks), np.float32(np.nan)),
         "peak": np.full((S, CHANNELS), -np.inf),
-        "level": np.full((S, CHANNELS), _LEAST + _SLOPE * (_reduced(rhythm, times) - _GUMBEL[1])),
-        "pending": np.full((S, CHANNELS, rhythm.sustained - 1), np.nan),
-        "confirmed": np.zeros((S, rhythm.sustained - 1), np.bool_),
+        "level": np.tile(np.array([level, np.minimum(level, _most_lasting(times))], np.float64), (S, 1)),
+        "pending": np.full((S, CHANNELS, delay), np.nan),
+        "confirmed": np.zeros((S, delay), np.bool_),
     }
 
 
@@ -78,53 +87,63 @@ def levels(
     low, B = 0, grid.size
     while low < B:
         time = grid.start + low * grid.step
-        edge = (time // rhythm.block + 1) * rhythm.block
+        edge = (time // rhythm.peak + 1) * rhythm.peak
         high = min(B, max(low + 1, -(-(edge - grid.start) // grid.step)))
         logs[:, :, low:high] = after["level"][:, :, None]
-        _raise_peak(after, evidence[:, :, low:high])
+        _raise_peak(after, evidence[:, :, low:high], rhythm.spares)
         if grid.start + high * grid.step >= edge:
-            _end_block(after, rhythm, edge // rhythm.block - 1, times)
+            _end_block(after, rhythm, edge // rhythm.peak - 1, times)
         low = high
     return logs, after
 
 
-def _raise_peak(after: Arrays, evidence: Float) -> None:
-    """Takes the points that are now known to be part of an event or not, some points after they came."""
-    level = after["level"]
-    delay, n = after["pending"].shape[2], evidence.shape[2]
-    points = np.concatenate([after["pending"], evidence], axis=2)
-    confirmed = np.concatenate([after["confirmed"], evidence[:, 1] >= level[:, 1:]], axis=1)
-    event = confirmed[:, :n].copy()
-    for shift in range(1, delay + 1):
-        event |= confirmed[:, shift : shift + n]
-    taken = points[:, :, :n]
-    taken = np.where(event[:, None], np.nan, np.maximum(taken, _FAINT))
+def _raise_peak(after: Arrays, evidence: Float, spares: bool) -> None:
+    """Takes points into the peak of their block; where events are spared, when it is known that they are part of none."""
+    taken = evidence
+    if spares:
+        delay, n = after["pending"].shape[2], evidence.shape[2]
+        points = np.concatenate([after["pending"], evidence], axis=2)
+        confirmed = np.concatenate([after["confirmed"], evidence[:, 1] >= after["level"][:, :1]], axis=1)
+        event = confirmed[:, :n].copy()
+        for shift in range(1, delay + 1):
+            event |= confirmed[:, shift : shift + n]
+        taken = np.where(event[:, None], np.nan, points[:, :, :n])
+        after["pending"], after["confirmed"] = points[:, :, n:], confirmed[:, n:]
+    taken = np.where(np.isnan(taken), np.nan, np.maximum(taken, _FAINT))
     after["peak"] = np.fmax(after["peak"], np.fmax.reduce(taken, axis=2))
-    after["pending"], after["confirmed"] = points[:, :, n:], confirmed[:, n:]
 
 
 def _end_block(after: Arrays, rhythm: Rhythm, number: int, times: float | Float) -> None:
     peaks = after["peaks"].copy()
-    peaks[:, :, number % MEMORY_BLOCKS] = np.where(np.isfinite(after["peak"]), after["peak"], np.nan)
+    peaks[:, :, number % rhythm.peaks] = np.where(np.isfinite(after["peak"]), after["peak"], np.nan)
     after["peaks"] = peaks
     after["peak"] = np.full_like(after["peak"], -np.inf)
+    if (number + 1) * rhythm.peak % max(rhythm.peak, _SET_EVERY):
+        return
     known = np.count_nonzero(~np.isnan(peaks), axis=2)
-    thought = _PSEUDO - known // 7
-    pseudo = np.where(np.arange(_PSEUDO) < thought[:, :, None], np.float32(_LEAST), np.float32(np.nan))
-    often = np.minimum(_COMMON, np.power(0.5, rhythm.block / rhythm.step / _RECURRING / np.reshape(times, (-1, 1, 1))))
+    doubt = _PSEUDO * rhythm.peaks // 56
+    pseudo = np.where(np.arange(doubt) < (doubt - known // 7)[:, :, None], np.float32(_LEAST), np.float32(np.nan))
+    often = np.minimum(_COMMON, np.power(0.5, rhythm.peak / rhythm.step / _RECURRING / np.reshape(times, (-1, 1, 1))))
     low, middle, high, recurring = _quantiles(np.concatenate([peaks, pseudo], axis=2), (0.25, 0.5, 0.75, often))
     slope = np.minimum((middle - low) / (_GUMBEL[1] - _GUMBEL[0]), (high - middle) / (_GUMBEL[2] - _GUMBEL[1]))
-    slope = np.clip((known * slope + _PSEUDO * _SLOPE) / (known + _PSEUDO), *_SLOPES)
+    slope = np.clip((known * slope + doubt * _SLOPE) / (known + doubt), *_SLOPES)
     rare = middle + slope * (np.reshape(_reduced(rhythm, times), (-1, 1)) - _GUMBEL[1])
-    recent = peaks[:, :, (number - np.arange(_NEW_NORMAL)) % MEMORY_BLOCKS]
+    latest = max(6, round(_NEW_NORMAL / rhythm.peak))
+    recent = peaks[:, :, (number - np.arange(latest)) % rhythm.peaks]
     lasting = np.where(np.isnan(recent).any(axis=2), -np.inf, recent.min(axis=2))
     own = np.maximum(np.maximum(rare, recurring + _MARGIN), lasting)
+    own[:, 1] = np.minimum(own[:, 1], _most_lasting(times))
     after["level"] = np.where(known > 0, np.fmax(_LEAST, own), after["level"])
+
+
+def _most_lasting(times: float | Float) -> Float:
+    """The bound of the level of lasting evidence: higher where false alarms are to be rarer."""
+    return np.asarray(_MOST_LASTING + _SLOPE * np.log(np.maximum(times, 1.0)), np.float64)
 
 
 def _reduced(rhythm: Rhythm, times: float | Float) -> Float:
     """Gumbel's reduced variate of the peak that one block passes in the time between two false alarms."""
-    return np.asarray(-np.log(rhythm.block / (interval(rhythm) * np.asarray(times))), np.float64)
+    return np.asarray(-np.log(rhythm.peak / (interval(rhythm) * np.asarray(times))), np.float64)
 
 
 def _quantiles(values: NDArray[np.float32], shares: Sequence[float | Float]) -> tuple[Float, ...]:

@@ -16,6 +16,9 @@ MEMORY_BLOCKS: Final = 56
 _SLOTS: Final = tuple(HOUR * hours for hours in (1, 2, 3, 4, 6, 8, 12, 24))
 _BLOCKS: Final = tuple(HOUR * hours for hours in (6, 8, 12, 24))
 _MOST_IN_SLOT: Final = 30
+_FEW: Final = 15 * MINUTE
+"""From this step on six hours hold so few points that a handful of events a day would be in most of them."""
+_PEAKS: Final = tuple(HOUR * hours for hours in (2, 3, 4, 6, 8, 12, 24))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,12 @@ class Rhythm:
     """Milliseconds of a slot: half an hour, or one bucket if that is longer."""
     block: int
     """Milliseconds of a block: six hours, or 24 buckets (at most a cycle) if that is longer."""
+    peak: int
+    """Milliseconds of which the highest evidence is remembered: a block, or about six buckets where a block holds few."""
+    peaks: int
+    """How many peaks are remembered: those of two weeks, at least 56."""
+    spares: bool
+    """Whether the points of events are left out of peaks: where a block holds so few points that events fill it."""
     cycle: int
     """Milliseconds of a cycle: a day, or one bucket if that is longer."""
     thin: int
@@ -51,16 +60,21 @@ class Rhythm:
         slot = 30 * MINUTE if step <= 30 * MINUTE else next((s for s in _SLOTS if s >= step), cycle)
         block = cycle if slot > HOUR else next((b for b in _BLOCKS if b >= 24 * step), cycle)
         hours6 = round(6 * HOUR / step)
+        spares = step >= _FEW
+        peak = min(block, next((b for b in _PEAKS if b >= 6 * step), cycle)) if spares else block
         return cls(
             step=step,
             reference=min(21, max(7, hours6 // 2 * 2 + 1)),
-            sustained=min(5, max(3, round(45 * MINUTE / step))),
+            sustained=5 if step <= 5 * MINUTE else 2 if spares else 3,
             bridge=min(240, max(6, round(4 * HOUR / step))),
             quiet=min(20, max(6, hours6)),
             settle=min(20, max(7, hours6)),
             gap=min(20, max(3, hours6)),
             slot=slot,
             block=block,
+            peak=peak,
+            peaks=max(MEMORY_BLOCKS, MEMORY_DAYS * DAY // peak),
+            spares=spares,
             cycle=cycle,
             thin=-(-max(1, -(-slot // step)) // _MOST_IN_SLOT),
         )

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.detector import HOUR
 from forewarn.scoring.rhythm import Rhythm
 from forewarn.series import Float
 
@@ -22,7 +23,11 @@ BELOW: Final = 0.99
 """The highest score of a point that is held below the edge of normal."""
 
 _FADE: Final = -np.log(0.98)
-_RECORD: Final = np.log(1.15)
+"""A record fades by half in 34 points..."""
+_HALF: Final = 3 * HOUR
+"""...or in this time, if that is sooner: with an hour a bucket, 34 points are a day and a half."""
+_RECORD: Final = np.log(1.3)
+"""Within a run, and a while after, only what is so much higher than the record alarms again."""
 _IRREGULAR: Final = 0.6
 _HALFWAY: Final = 0.5
 _CALM: Final = 5
@@ -75,7 +80,8 @@ def settle_runs(
     held = np.where(unsettled, np.minimum(raw, np.log(BELOW)), raw)
 
     high = held >= 0.0
-    lifted = np.where(high, held + _FADE * position, -np.inf)
+    fade = max(_FADE, np.log(2.0) * rhythm.step / _HALF)
+    lifted = np.where(high, held + fade * position, -np.inf)
     record = _running(arrays["record"], lifted)
     alarm = high & (lifted >= record[:, :-1] + _RECORD)
     ongoing = high & ~alarm

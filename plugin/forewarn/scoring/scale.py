@@ -20,6 +20,8 @@ KINDS: Final = 2
 
 _FLOOR: Final = np.log(0.1)
 """No scale is below a tenth of the spread of the past values: a median of 0 knows no size."""
+_HABIT: Final = 0.5
+"""Share of the scale of a time of day in the scale in force there."""
 _ORDINARY: Final = 0.75
 """Share of the blocks that the spread is taken from: one heavy event of days must not blind a series for weeks."""
 _RARE: Final = 0.03
@@ -177,10 +179,10 @@ def _end_block(after: Arrays, rhythm: Rhythm, edge: int) -> None:
 def blended(arrays: Mapping[str, NDArray[Any]]) -> Float:
     """Logarithms of the scales in force for each slot of a cycle [S, KINDS, slots]; NaN before the first block ended.
 
-    The scale of a time of day counts as much as that of all day, once it was seen on some days.
+    The scale of a time of day has its share beside that of all day, once it was seen on some days.
     """
     days = arrays["habit_days"][:, None, :].astype(np.float64)
-    weight = 0.5 * np.minimum(1.0, days / 3.0)
+    weight = _HABIT * np.minimum(1.0, days / 3.0)
     habit = np.where(np.isfinite(arrays["habit"]) & (days > 0), arrays["habit"], arrays["scale"][:, :, None])
     base = arrays["scale"][:, :, None]
     both = np.isfinite(base) & np.isfinite(habit)
