@@ -34,6 +34,10 @@ _CALM: Final = 5
 """After so many quiet points a hole is not part of the run before it."""
 
 
+_OWN: Final = ("record", "alarm", "alarm_bucket", "alarm_residual", "busy", "closed")
+"""The arrays that only a run changes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Points:
     """One block by points: logarithm of the score, absolute residual, usual size, bucket number [S, B]; points a row [S]."""
@@ -68,7 +72,7 @@ def settle_runs(
 
     Also the run arrays after the block.
     """
-    _, B = points.score.shape
+    B = points.score.shape[1]
     seen, count = arrays["seen"], points.count
     position = seen[:, None] + np.arange(B)
     before = np.concatenate([arrays["last"][:, None], points.bucket[:, :-1]], axis=1)
@@ -80,6 +84,29 @@ def settle_runs(
     held = np.where(unsettled, np.minimum(raw, np.log(BELOW)), raw)
 
     high = held >= 0.0
+    latest = _at(np.concatenate([arrays["last"][:, None], points.bucket], axis=1), count[:, None])
+    own = {name: arrays[name] for name in _OWN}
+    score, ongoing, continued = held.copy(), np.zeros(held.shape, np.bool_), np.zeros(held.shape, np.bool_)
+    # A row without an alarm, before or in the block, has no run: nothing is held, raised or remembered.
+    row = np.flatnonzero(high.any(axis=1) | (own["alarm"] > own["closed"]))
+    if row.size:
+        part = Points(held[row], points.residual[row], points.usual[row], points.bucket[row], count[row])
+        found = _follow({name: array[row] for name, array in own.items()}, rhythm, part, position[row], missed[row])
+        score[row], ongoing[row], run = found[0], found[1], found[3]
+        continued[row] = found[2] & (coverage[row] > _IRREGULAR)[:, None]
+        for name, array in run.items():
+            own[name] = own[name].copy()
+            own[name][row] = array
+    score = np.where(continued, 0.0, score)
+    after = {"seen": seen + count, "last": latest, "resumed": _at(resumed, count[:, None]), **own}
+    return score, unsettled & (raw >= 0.0), ongoing & ~continued, continued, after
+
+
+def _follow(
+    arrays: Arrays, rhythm: Rhythm, points: Points, position: Int, missed: NDArray[Any]
+) -> tuple[Float, Bool, Bool, Arrays]:
+    """Scores [R, B], what is ongoing, what may go on across a hole, and the arrays of runs, of rows that have a run."""
+    held, high = points.score, points.score >= 0.0
     fade = max(_FADE, np.log(2.0) * rhythm.step / _HALF)
     lifted = np.where(high, held + fade * position, -np.inf)
     record = _running(arrays["record"], lifted)
@@ -87,7 +114,7 @@ def settle_runs(
     ongoing = high & ~alarm
 
     last_alarm = _running(arrays["alarm"], np.where(alarm, position, -1))
-    at_alarm = np.maximum(last_alarm - seen[:, None], -1) + 1  # column of [carry | block]
+    at_alarm = np.maximum(last_alarm - position[:, :1], -1) + 1  # column of [carry | block]
     residuals = np.concatenate([arrays["alarm_residual"][:, None], points.residual], axis=1)
     buckets = np.concatenate([arrays["alarm_bucket"][:, None], points.bucket], axis=1)
     alarm_residual = np.take_along_axis(residuals, at_alarm, axis=1)
@@ -100,23 +127,17 @@ def settle_runs(
     open_before = last_alarm[:, :-1] > closed[:, :-1]
     recent = points.bucket - alarm_bucket[:, :-1] <= rhythm.bridge
     lively = position - 1 - busy[:, :-1] < _CALM
-    continued = (missed > 0) & open_before & recent & lively & (coverage > _IRREGULAR)[:, None] & ~alarm
+    continued = (missed > 0) & open_before & recent & lively & ~alarm
 
     score = np.where(ongoing, np.minimum(held, np.log(BELOW)), held)
-    score = np.where(continued, 0.0, score)
-    end = count[:, None]
-    after = {
-        "seen": seen + count,
-        "last": _at(np.concatenate([arrays["last"][:, None], points.bucket], axis=1), end),
-        "resumed": _at(resumed, end),
-        "record": _at(record, end),
-        "alarm": _at(last_alarm, end),
-        "alarm_bucket": _at(alarm_bucket, end),
-        "alarm_residual": _at(alarm_residual, end),
-        "busy": _at(busy, end),
-        "closed": _at(closed, end),
-    }
-    return score, unsettled & (raw >= 0.0), ongoing & ~continued, continued, after
+    end = points.count[:, None]
+    states = {"record": record, "alarm": last_alarm, "alarm_bucket": alarm_bucket, "alarm_residual": alarm_residual}
+    after = {name: _at(array, end) for name, array in (states | {"busy": busy, "closed": closed}).items()}
+    # When a run ended, and what was before the one that is open, does not matter: kept the same however time was cut.
+    over = after["alarm"] <= after["closed"]
+    after["busy"] = np.where(over, after["alarm"], after["busy"])
+    after["closed"] = np.where(over, after["alarm"], -1)
+    return score, ongoing, continued, after
 
 
 def _running(start: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
