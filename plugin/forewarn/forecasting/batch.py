@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.forecast import CONSTANT, NO_DATA, NOT_CONVERGED, OK, SEASONALITY, TOO_SHORT, Model, ModelSpec
-from forewarn.forecasting.batch_passes import Fit, Form, Robustness, fit_rows
+from forewarn.forecasting.batch_choice import fit_rows
+from forewarn.forecasting.batch_fit import Fit, Form
+from forewarn.forecasting.batch_passes import Robustness
 from forewarn.forecasting.batch_profile import Slots
 from forewarn.forecasting.batch_statistics import Basis
 from forewarn.forecasting.batch_threads import one_thread

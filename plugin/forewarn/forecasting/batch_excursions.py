@@ -194,7 +194,10 @@ def _is_habit(z: Float, levels: Float, first: int, last: int, level: float, per_
     """Whether the like of an excursion happened at its time of the day before and after, or of the week."""
     B = len(z)
     deviation = float(np.nanmedian(z[first:last])) - level
-    share = (z - levels) / deviation if deviation else np.zeros(B)
+    if not deviation:
+        return False
+    # What was once taken for a new level hides there that its like came again: off the level that this one left will do.
+    share = np.maximum((z - levels) / deviation, (z - level) / deviation)
     for apart in (per_day, 7 * per_day):
         alike = []
         for shift in (-apart, apart):

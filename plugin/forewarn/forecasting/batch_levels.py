@@ -80,13 +80,17 @@ class Levels:
 
     def move(self, rows: Index, given: Float, residuals: Float) -> None:
         """Lifts what lies before adopted shifts to the newest level; forgets faults, and what lies behind passing shifts."""
+        self.lift(rows, given, residuals)
+        self.forget(rows, given)
+        self.forget(rows, residuals)
+
+    def lift(self, rows: Index, given: Float, residuals: Float) -> None:
+        """Lifts what lies before adopted shifts to the newest level."""
         for i, row in enumerate(rows.tolist()):
             for before, jump in self._jumps[row]:
                 rise = given[i, :before] * np.expm1(jump) if self._shares[row] else jump
                 given[i, :before] += rise
                 residuals[i, :before] += rise
-        self.forget(rows, given)
-        self.forget(rows, residuals)
 
     def forget(self, rows: Index, plane: Float) -> None:
         """Makes NaN of what a plane [rows, T] holds of faults and behind passing shifts."""

@@ -11,10 +11,11 @@ from typing import Final
 import numpy as np
 
 from forewarn.detector import HOUR
+from forewarn.forecasting.batch_fit import Fit, Form
 from forewarn.forecasting.batch_levels import Levels
 from forewarn.forecasting.batch_multiplicative import expected, rescaled, solve_products
 from forewarn.forecasting.batch_profile import Slots, profiles
-from forewarn.forecasting.batch_robust import SAMPLE, Blocks, Bool, Index, outliers, resting, spread
+from forewarn.forecasting.batch_robust import SAMPLE, Blocks, Index, outliers, resting, spread
 from forewarn.forecasting.batch_solver import Solution, solve
 from forewarn.forecasting.batch_statistics import Basis, Statistics, statistics
 from forewarn.series import Float
@@ -45,43 +46,11 @@ _ROWS: Final = 64
 """Rows whose values are worked on at a time: their planes stay in the cache, and a fit needs no second copy of the data."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fit:
-    """Fitted rows: `theta` [S, P] in scaled units ((y - floor) / scale), sigma^2 = `v` there, `n` values of the history.
+class Fitting:
+    """What is known so far of each row of `values` [S, T] in buckets of `step` ms, while the passes go over them.
 
-    `constant`: all values are equal; `converged`: the optimum was found. `profile` [S, slots] is in units of y, None
-    if no row has one.
+    NaN = missing; `slots` None: without profile.
     """
-
-    n: Float
-    floor: Float
-    scale: Float
-    theta: Float
-    v: Float
-    constant: Bool
-    converged: Bool
-    profile: Float | None
-    shifts: list[list[tuple[int, float]]]
-    """For each row the buckets with which a new level was adopted, and its jump in units of y."""
-    faults: list[list[tuple[int, int]]]
-    """For each row the buckets [first, last) of faults that the fit has not seen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How values become scaled ones (`minmax` or `absmax`), and whether the seasonal part is a share of the trend."""
-
-    scaling: str
-    multiplicative: bool = False
-
-
-def fit_rows(values: Float, basis: Basis, form: Form, robust: Robustness, step: int, slots: Slots | None) -> Fit:
-    """The fit of `values` [S, T] in buckets of `step` ms, NaN = missing, on the basis; `slots` None: without profile."""
-    return _Fitting(values, basis, form, robust, step, slots).run()
-
-
-class _Fitting:
-    """What is known so far of each row, while the passes go over them."""
 
     def __init__(self, values: Float, basis: Basis, form: Form, robust: Robustness, step: int, slots: Slots | None) -> None:
         S, T = values.shape
@@ -98,6 +67,7 @@ class _Fitting:
             self._profile = np.zeros((S, slots.count if slots is not None else 0))
 
     def run(self) -> Fit:
+        """All passes, once."""
         robust, T, S = self._robust, self._values.shape[1], len(self._values)
         everything = np.arange(S)
         # The last hours wait until the rest has said what to expect of them: an incident there would bend the whole fit.
@@ -126,6 +96,26 @@ class _Fitting:
             self._n, self._floor, self._scale, self._theta, self._v, self._constant, self._converged,
             self._profile if some else None, moved, self._levels.faults,
         )  # fmt: skip
+
+    def passing(self, rows: Index) -> Index:
+        """The bucket [rows] from which on a row may not be on its level any more (T: there is none)."""
+        return self._levels.passing[rows]
+
+    def left(self, rows: Index, before: Index) -> Float:
+        """After `run` with passes: the robust deviation [rows] in units of y of all values of these rows before a bucket
+        [rows], faults included, from the fit on the newest level.
+        """
+        unit = self._unit[rows, None]
+        plane = self._expected(rows, self._basis.Z) * self._scale[rows, None] + self._floor[rows, None]
+        if self._slots is not None:
+            plane += self._profile[rows][:, self._slots.of]
+        given = (self._values[rows] - self._origin[rows, None]) / unit
+        residuals = (self._values[rows] - plane) / unit
+        raw = given.copy()
+        self._levels.lift(rows, given, residuals)
+        residuals[np.arange(residuals.shape[1]) >= before[:, None]] = np.nan
+        scale: Float = self._spread(rows, raw, residuals) * unit[:, 0]
+        return scale
 
     def _fit(self, rows: Index, basis: Basis, given_by: Callable[[Index], tuple[Index, Float]], *, warm: bool) -> None:
         """Fits those of the rows that `given_by` returns to the values [n, T] that it returns with them."""

@@ -55,7 +55,8 @@ class Slots:
     def of_days(cls, days: Float, step: int) -> "Slots | None":
         """The slots of civil `days` [T] (since 1970-01-01) in buckets of `step` ms; None if no cycle is seen four times."""
         length = max(step, _SHORTEST_SLOT)
-        span = days[-1] - days[0] + step / DAY if len(days) else 0.0
+        # As the sun counts, not the wall clock: four weeks in which clocks went back are four weeks still.
+        span = len(days) * step / DAY
         if DAY % length or span < 4 - 1e-6:
             return None
         per_day = DAY // length
