@@ -80,17 +80,19 @@ class Levels:
 
     def move(self, rows: Index, given: Float, residuals: Float) -> None:
         """Lifts what lies before adopted shifts to the newest level; forgets faults, and what lies behind passing shifts."""
-        self.lift(rows, given, residuals)
-        self.forget(rows, given)
-        self.forget(rows, residuals)
-
-    def lift(self, rows: Index, given: Float, residuals: Float) -> None:
-        """Lifts what lies before adopted shifts to the newest level."""
         for i, row in enumerate(rows.tolist()):
             for before, jump in self._jumps[row]:
                 rise = given[i, :before] * np.expm1(jump) if self._shares[row] else jump
                 given[i, :before] += rise
                 residuals[i, :before] += rise
+        self.forget(rows, given)
+        self.forget(rows, residuals)
+
+    def lower(self, rows: Index, plane: Float) -> None:
+        """Takes a plane [rows, T] on the newest levels back to those that were in force at each bucket."""
+        for i, row in enumerate(rows.tolist()):
+            for before, jump in self._jumps[row]:
+                plane[i, :before] = plane[i, :before] / np.exp(jump) if self._shares[row] else plane[i, :before] - jump
 
     def forget(self, rows: Index, plane: Float) -> None:
         """Makes NaN of what a plane [rows, T] holds of faults and behind passing shifts."""

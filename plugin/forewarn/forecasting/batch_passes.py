@@ -103,18 +103,19 @@ class Fitting:
 
     def left(self, rows: Index, before: Index) -> Float:
         """After `run` with passes: the robust deviation [rows] in units of y of all values of these rows before a bucket
-        [rows], faults included, from the fit on the newest level.
+        [rows], faults included, from the fit on the levels that it knows of.
         """
-        unit = self._unit[rows, None]
+        origin, unit = self._origin[rows, None], self._unit[rows, None]
         plane = self._expected(rows, self._basis.Z) * self._scale[rows, None] + self._floor[rows, None]
         if self._slots is not None:
             plane += self._profile[rows][:, self._slots.of]
-        given = (self._values[rows] - self._origin[rows, None]) / unit
-        residuals = (self._values[rows] - plane) / unit
-        raw = given.copy()
-        self._levels.lift(rows, given, residuals)
+        plane -= origin
+        plane /= unit
+        self._levels.lower(rows, plane)
+        given = (self._values[rows] - origin) / unit
+        residuals = given - plane
         residuals[np.arange(residuals.shape[1]) >= before[:, None]] = np.nan
-        scale: Float = self._spread(rows, raw, residuals) * unit[:, 0]
+        scale: Float = self._spread(rows, given, residuals) * unit[:, 0]
         return scale
 
     def _fit(self, rows: Index, basis: Basis, given_by: Callable[[Index], tuple[Index, Float]], *, warm: bool) -> None:
