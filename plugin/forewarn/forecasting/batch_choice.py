@@ -12,7 +12,7 @@ import numpy as np
 from forewarn.forecasting.batch_fit import Fit, Form
 from forewarn.forecasting.batch_passes import Fitting, Robustness
 from forewarn.forecasting.batch_profile import Slots
-from forewarn.forecasting.batch_robust import Bool, Index
+from forewarn.forecasting.batch_robust import Index
 from forewarn.forecasting.batch_statistics import Basis
 from forewarn.series import Float
 
@@ -31,22 +31,28 @@ def fit_rows(values: Float, basis: Basis, form: Form, robust: Robustness, step: 
     rows = np.flatnonzero([bool(shifts or faults) for shifts, faults in zip(fit.shifts, fit.faults, strict=True)])
     if not len(rows):
         return fit
+    before = fitting.passing(rows)
+    left = _by_blocks(fitting, rows, before)
+    # A fit that leaves no more than one which was bent by everything needs no other one to be held against.
+    doubtful = np.flatnonzero(left > fitting.plain(rows))
+    if not len(doubtful):
+        return fit
+    rows, before, left = rows[doubtful], before[doubtful], left[doubtful]
     without = Fitting(values[rows], basis, form, replace(robust, adopt_after=0), step, slots)
     other = without.run()
-    better = other.converged & ~other.constant & _loses(fitting, rows, without)
-    return fit.with_rows(rows[better], other, np.flatnonzero(better)) if better.any() else fit
+    worse = left > _WORSE * _by_blocks(without, np.arange(len(rows)), before)
+    better = np.flatnonzero(worse & other.converged & ~other.constant)
+    return fit.with_rows(rows[better], other, better) if len(better) else fit
 
 
-def _loses(fitting: Fitting, rows: Index, without: Fitting) -> Bool:
-    """Whether the fit of these rows leaves more of the values than that `without` (the same rows from 0 on) does, [rows].
+def _by_blocks(fitting: Fitting, rows: Index, before: Index) -> Float:
+    """What a fit leaves of all values before the bucket [rows] from which on there may be a fault that goes on, [rows].
 
-    By robust deviations of all values, so that a fault that takes less than half of them costs nothing; what may be one that
-    goes on does not count.
+    By robust deviations, so that a fault that takes less than half of the values costs nothing.
     """
-    worse = np.zeros(len(rows), dtype=np.bool_)
+    left = np.zeros(len(rows))
     for first in range(0, len(rows), _ROWS):
-        part = np.arange(first, min(first + _ROWS, len(rows)))
-        before = fitting.passing(rows[part])
+        part = slice(first, first + _ROWS)
         with np.errstate(over="ignore", invalid="ignore"):
-            worse[part] = fitting.left(rows[part], before) > _WORSE * without.left(part, before)
-    return worse
+            left[part] = fitting.left(rows[part], before[part])
+    return left

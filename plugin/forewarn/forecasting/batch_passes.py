@@ -64,6 +64,7 @@ class Fitting:
         if robust.passes:
             self._dropped = np.zeros((S, T), dtype=np.bool_)
             self._rest, self._least = np.full(S, np.nan), np.zeros(S)
+            self._plain = np.zeros(S)
             self._profile = np.zeros((S, slots.count if slots is not None else 0))
 
     def run(self) -> Fit:
@@ -100,6 +101,11 @@ class Fitting:
     def passing(self, rows: Index) -> Index:
         """The bucket [rows] from which on a row may not be on its level any more (T: there is none)."""
         return self._levels.passing[rows]
+
+    def plain(self, rows: Index) -> Float:
+        """The robust deviation [rows] in units of y that the first fit left, which knew neither faults nor shifts."""
+        scale: Float = self._plain[rows] * self._unit[rows]
+        return scale
 
     def left(self, rows: Index, before: Index) -> Float:
         """After `run` with passes: the robust deviation [rows] in units of y of all values of these rows before a bucket
@@ -179,6 +185,7 @@ class Fitting:
     def _take_out_faults(self, rows: Index) -> None:
         """Finds the faults in these rows, which have bent the first fit; fits the rest again, and looks again with that."""
         scale = self._sampled_scale(rows)
+        self._plain[rows] = scale
         for _ in range(_LOOKS):
             changed = self._levels.find_faults(rows, scale)
             rows, scale = rows[changed], scale[changed]
