@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from forewarn.series import stable_id
 
 MINUTE: Final = 60_000
@@ -79,6 +82,16 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
+class Maintenance:
+    """A window [start, end) of UTC ms in which what happens is nobody's concern and says nothing about what is normal."""
+
+    start: int
+    end: int
+    every: int | None = None
+    """After how many ms it comes again, from `start` on for good; None = it is once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Detector:
     """One line of series: `function` of `field` over `selection`, split by up to three fields, in buckets of `step`."""
 
@@ -113,6 +126,8 @@ class Detector:
     """What the whole detector should raise, instead of a sensitivity; converted anew every day."""
     counter: bool = False
     """Whether the field only ever grows, but for resets: then its gain a second is what is watched."""
+    maintenance: tuple[Maintenance, ...] = ()
+    """When nothing is learnt and nothing alarms. A window that is added later masks what is learnt from then on."""
 
     @property
     def watches_silence(self) -> bool:
@@ -147,6 +162,15 @@ class Detector:
             "detector", self.name, s.name, repr(s.query), s.time_field, self.function, str(self.field), repr(self.of),
             ",".join(self.split_by), self.step, *(["counter"] if self.counter else []),
         )  # fmt: skip
+
+    def in_maintenance(self, times: NDArray[np.int64], step: int) -> NDArray[np.bool_]:
+        """Which of the buckets of `step` ms that start at `times` overlap a window of maintenance."""
+        masked, ends = np.zeros(times.shape, np.bool_), times + step
+        for window in self.maintenance:
+            every = window.every or 0
+            later = every * np.maximum(0, (ends - window.start - 1) // every) if every else 0  # the last one that has begun
+            masked |= (ends > window.start + later) & (times < window.end + later)
+        return masked
 
     def nominal(self, end: int) -> int:
         """The nominal time at which a bucket that ends at `end` is due."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from forewarn.anomaly import Anomaly
 from forewarn.detector import DAY, Detector
 from forewarn.incident import PatternChange
@@ -32,9 +34,11 @@ def pattern_changes(
     """Patterns whose first line ever, in any entity, fell into the bucket at `start`, with its nominal time.
 
     `registry` is that before the bucket, `fresh` the keys that joined in it, `values` [S, T] lie on the mined grid, the
-    fresh rows after the registry's.
+    fresh rows after the registry's. In a window of maintenance what is new is no news.
     """
     if not registry.keys or start - registry.first_seen.min() < LEARN:
+        return ()
+    if detector.in_maintenance(np.array([start]), detector.step).any():
         return ()
     known = {pattern_of(key) for key in registry.keys}
     end = start + detector.step

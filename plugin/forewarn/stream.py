@@ -322,6 +322,7 @@ def _fit(stream: Stream, rooms: Rooms, rows: Sequence[int], at: int, spec: Model
     width = min(recent.grid.size, grid.size)
     if width:
         values[:, max(first, 0) : first + recent.grid.size] = recent.values[:, recent.grid.size - width :]
+    values[:, detector.in_maintenance(grid.times(), coarse)] = np.nan
     models = rooms.forecaster.fit(SeriesBatch(tuple(keys), grid, values), spec)
     row_of = stream.registry.rows
     calibrations = tuple(

@@ -8,10 +8,10 @@ from tests.generated import START, batch
 
 from forewarn.anomaly import Anomaly, Carry, Scores
 from forewarn.blocks import decode, encode
-from forewarn.detector import DAY, HOUR, MINUTE, Detector, MinDeviation, Selection
+from forewarn.detector import DAY, HOUR, MINUTE, Detector, Maintenance, MinDeviation, Selection
 from forewarn.forecast import OK, Calibration, Forecast, Model
 from forewarn.scoring.episodes import Episodes
-from forewarn.scoring.scorer import ResidualScorer
+from forewarn.scoring.scorer import MAINTENANCE, ResidualScorer
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
 
 STEPS = (MINUTE, 5 * MINUTE, 7 * MINUTE, HOUR, 2 * HOUR, DAY)
@@ -96,6 +96,23 @@ def test_any_split_of_a_block_gives_the_same_scores_and_the_same_carry(step: int
         assert_same(whole, split)
         assert_same(dict(after.arrays), dict(carry.arrays))
         assert carry.at == after.at == data.grid.end
+
+
+@pytest.mark.parametrize("step", [MINUTE, 15 * MINUTE, HOUR])
+def test_windows_of_maintenance_may_be_cut_anywhere(step: int) -> None:
+    data, forecast = world(step)
+    start = data.grid.start
+    windows = (Maintenance(start, start + 9 * step), Maintenance(start + 150 * step + 1, start + 180 * step, 100 * step))
+    scorer = ResidualScorer(detector(step, maintenance=windows))
+    whole, after = score(scorer, data, forecast, [])
+    masked = detector(step, maintenance=windows).in_maintenance(data.grid.times(), step)
+    assert not (whole["score"][:, masked] >= 1.0).any()
+    assert (whole["reason"][:, masked] == MAINTENANCE).any()
+    assert not (whole["reason"][:, ~masked] == MAINTENANCE).any()
+    for cuts in ([9, 150, 170, 250], list(range(140, 300))):
+        split, carry = score(scorer, data, forecast, cuts)
+        assert_same(whole, split)
+        assert_same(dict(after.arrays), dict(carry.arrays))
 
 
 def test_every_bucket_on_its_own_gives_the_same_too() -> None:

@@ -1,5 +1,6 @@
 """Silence depends on when data came and on nothing else: not on how time was cut, nor on the order of the series."""
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from forewarn.anomaly import Anomaly, Carry
 from forewarn.codec import anomaly_json
-from forewarn.detector import DAY, MINUTE, Detector, Selection
+from forewarn.detector import DAY, MINUTE, Detector, Maintenance, Selection
 from forewarn.forecast import OK, Forecast
 from forewarn.scoring.silence import Silences
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
@@ -40,10 +41,12 @@ def fleet(nothing: float) -> tuple[tuple[SeriesKey, ...], Float]:
     return tuple(SeriesKey("load", (("host", f"h{row:02d}"),)) for row in range(30)), values
 
 
-def listen(function: str, cuts: list[int], rows: list[int]) -> tuple[tuple[Anomaly, ...], list[tuple[int, Anomaly]], Carry]:
+def listen(
+    function: str, cuts: list[int], rows: list[int], windows: tuple[Maintenance, ...] = ()
+) -> tuple[tuple[Anomaly, ...], list[tuple[int, Anomaly]], Carry]:
     everyone, all_values = fleet(0.0 if function == "count" else np.nan)
     keys, values = tuple(everyone[row] for row in rows), all_values[rows]
-    watch = Silences(detector(function))
+    watch = Silences(replace(detector(function), maintenance=windows))
     carry, opened, changes = watch.start(MONDAY), (), []
     edges = [0, *cuts, T]
     for low, high in pairwise(edges):
@@ -84,6 +87,24 @@ def test_any_cut_gives_the_same_changes_and_the_same_carry(function: str, cuts: 
     assert plain(changes) == plain(expected[1])
     for name, array in expected[2].arrays.items():
         np.testing.assert_array_equal(carry.arrays[name], array)
+
+
+WINDOWS = (Maintenance(MONDAY + 638 * STEP + 1, MONDAY + 665 * STEP), Maintenance(MONDAY + 20 * STEP, MONDAY + 30 * STEP, DAY))
+
+
+@cache
+def maintained(function: str) -> tuple[tuple[Anomaly, ...], list[tuple[int, Anomaly]], Carry]:
+    return listen(function, [], list(range(30)), WINDOWS)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(["avg", "count"]), st.sets(st.integers(1, T - 1), max_size=30))
+def test_windows_of_maintenance_may_be_cut_anywhere(function: str, cuts: set[int]) -> None:
+    _, changes, carry = listen(function, sorted(cuts), list(range(30)), WINDOWS)
+    assert plain(changes) == plain(maintained(function)[1])
+    for name, array in maintained(function)[2].arrays.items():
+        np.testing.assert_array_equal(carry.arrays[name], array)
+    assert len(changes) < len(at_once(function)[1])
 
 
 @settings(max_examples=10, deadline=None)

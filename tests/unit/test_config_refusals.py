@@ -111,7 +111,13 @@ def test_a_detector_that_cannot_be_meant_is_refused(settings: str, below: str, w
 
 
 ONE = "detectors: [{name: d, index: a, function: count}]\n"
+FROM = "start: 2026-11-20T02:00Z"
 FILES = "store: sqlite:///f.db\ndetectors: [{name: d, path: a, function: count}]\n"
+
+
+def window(more: str) -> str:
+    return f"calendars: {{maintenance: [{{{FROM}, {more}}}]}}"
+
 
 # whole text, path, what the message must say
 FILE = [
@@ -145,7 +151,25 @@ FILE = [
     (TOP + ONE + "incidents: {entity_fields: {a: [c], b: [c]}}", "incidents.entity_fields.b", "c already means a"),
     (TOP + ONE + "incidents: {entity_fields: {a: [b], b: [c]}}", "incidents.entity_fields.a", "b has equivalents of its own"),
     (TOP + ONE + "knowledge: {cards: nowhere}", "knowledge.cards", "there is no folder nowhere"),
-    (TOP + ONE + "calendars: {maintenance: [x]}", "calendars.maintenance", "not available yet"),
+    (TOP + ONE + "calendars: {events: [x]}", "calendars.events", "not available yet"),
+    (TOP + ONE + "calendars: {maintenance: [x]}", "calendars.maintenance[0]", "expected settings (a mapping), got 'x'"),
+    (TOP + ONE + "calendars: {maintenance: {start: x}}", "calendars.maintenance", "expected a list of mapping"),
+    (TOP + ONE + f"calendars: {{maintenance: [{{{FROM}}}]}}", "calendars.maintenance[0].end", "is required: time with its zone"),
+    (TOP + ONE + window("end: 2026-11-20T02:00Z"), "calendars.maintenance[0].end", "expected a time after `start`"),
+    (TOP + ONE + window("end: 2026-11-20T02:30+01:00"), "calendars.maintenance[0].end", "expected a time after `start`"),
+    (TOP + ONE + window("end: 2026-11-20T04:00"), "calendars.maintenance[0].end", "with its zone, as in 02:00Z or 03:00+01:00"),
+    (TOP + ONE + window("end: 2026-11-20"), "calendars.maintenance[0].end", "got '2026-11-20'"),
+    (TOP + ONE + window("end: tomorrow"), "calendars.maintenance[0].end", "such as 2026-11-20T02:00Z, got 'tomorrow'"),
+    (TOP + ONE + window("end: 4"), "calendars.maintenance[0].end", "expected a time with its zone"),
+    (TOP + ONE + window("end: 2026-11-21T03:00Z, every: 1d"), "calendars.maintenance[0].every", "as long as the window, 1d1h"),
+    (TOP + ONE + window("end: 2026-11-20T04:00Z, every: 1m"), "calendars.maintenance[0].every", "expected at least 1h"),
+    (TOP + ONE + window("end: 2026-11-20T04:00Z, weekly: true"), "calendars.maintenance[0].weekly", "unknown setting"),
+    (TOP + ONE + window("end: 2026-11-20T04:00Z, detectors: []"), "calendars.maintenance[0].detectors", "at least 1"),
+    (
+        TOP + ONE.replace("name: d", "name: latency") + window("end: 2026-11-20T04:00Z, detectors: [latency, latenzy]"),
+        "calendars.maintenance[0].detectors[1]",
+        'there is no detector or log latenzy; did you mean "latency"?',
+    ),
     (TOP + ONE + "calendars: {holidays: DE}", "calendars.holidays", "expected a list"),
     (TOP + ONE + "calendars: [DE]", "calendars", "expected settings (a mapping), got a list"),
     ("store: sqlite:///f.db\n" + ONE, "detectors[0].index", "needs the section `elasticsearch`"),

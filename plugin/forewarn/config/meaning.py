@@ -9,8 +9,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from forewarn.config.kinds import Place
+from forewarn.config.durations import format_duration
+from forewarn.config.kinds import Place, nearest
 from forewarn.config.sections import (
+    CalendarsSection,
     DatasourceSection,
     ElasticsearchSection,
     IncidentsSection,
@@ -126,7 +128,22 @@ def _watched(
     logs = tuple(
         log_of(section, top.calendars, placed(section, "logs", number, "log")) for number, section in enumerate(top.logs)
     )
+    _check_maintenance(top.calendars, tuple(places), root.at("calendars").at("maintenance"))
     return detectors, logs
+
+
+def _check_maintenance(calendars: CalendarsSection, names: tuple[str, ...], place: Place) -> None:
+    for number, window in enumerate(calendars.maintenance):
+        here = place.item(number)
+        if window.end <= window.start:
+            raise here.at("end").refuse("expected a time after `start`")
+        if window.every is not None and window.every < window.end - window.start:
+            length = format_duration(window.end - window.start)
+            raise here.at("every").refuse(f"expected at least as long as the window, {length}")
+        for at, name in enumerate(window.detectors or ()):
+            if name not in names:
+                known = nearest(name, names) or f"; expected one of {', '.join(names)}"
+                raise here.at("detectors").item(at).refuse(f"there is no detector or log {name}{known}")
 
 
 def _incidents(section: IncidentsSection, place: Place) -> IncidentSettings:

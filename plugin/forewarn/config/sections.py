@@ -47,11 +47,12 @@ from forewarn.config.values import (
     SENSITIVENESS,
     SHARE,
     STORE,
+    TIME,
     TIMEZONE,
     URL,
 )
 from forewarn.connection import ElasticSettings
-from forewarn.detector import DAY, MINUTE, Detector, Selection
+from forewarn.detector import DAY, HOUR, MINUTE, Detector, Maintenance, Selection
 from forewarn.forecast import SEASONALITY
 from forewarn.incident import IncidentSettings
 from forewarn.pattern import LogStream
@@ -59,6 +60,7 @@ from forewarn.pattern import LogStream
 SECOND: Final = 1000
 ENGINES: Final = ("auto", "batch", "stan", "seasonal_median", "rolling_median")
 _DETECTOR: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(Detector)}
+_MAINTENANCE: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(Maintenance)}
 _SELECTION: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(Selection)}
 _STREAM: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(LogStream)}
 _INCIDENTS: Final[Mapping[str, Any]] = {field.name: field.default for field in dataclasses.fields(IncidentSettings)}
@@ -220,16 +222,36 @@ class KnowledgeSection:
 
 
 @dataclass(frozen=True, slots=True)
+class MaintenanceSection:
+    """One item of `calendars.maintenance:` - a time in which nothing is learnt and nothing alarms."""
+
+    start: int = setting(TIME, "When the window begins, such as 2026-11-20T02:00Z.")
+    end: int = setting(TIME, "When it ends; what still goes on then is told.")
+    every: int | None = setting(
+        duration(HOUR, 366 * DAY),
+        "After how long it comes again, for good, such as 1w; none = it is once. Does not follow summer time.",
+        _MAINTENANCE["every"],
+    )
+    detectors: tuple[str, ...] | None = setting(
+        list_of(NAME, 1), "Names of the detectors and logs that it is about; none = all.", None
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class CalendarsSection:
     """`calendars:` - days unlike others."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
         "events": "recurring events by RRULE",
-        "maintenance": "windows that mask learning and silence alerts",
     }
 
     holidays: tuple[str, ...] = setting(
         list_of(COUNTRY), "Public holidays of these countries, for every detector without its own.", ()
+    )
+    maintenance: tuple[MaintenanceSection, ...] = setting(
+        list_of(nested(MaintenanceSection)),
+        "Windows in which nothing is learnt and nothing alarms; one that is added later masks all fits from then on.",
+        (),
     )
 
 

@@ -6,6 +6,7 @@ Owns: the constants in capitals, each a `Kind`. Which setting takes which is dec
 import importlib
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -109,6 +110,16 @@ def _read_timezone(value: Any, place: Place) -> str:
         raise place.refuse(f"expected a time zone such as Europe/Berlin, got {shown(value)}{hint}") from None
 
 
+def _read_time(value: Any, place: Place) -> int:
+    try:
+        moment = datetime.fromisoformat(str(value).strip() if isinstance(value, str) else "")
+    except ValueError:
+        raise place.expected("a time with its zone, such as 2026-11-20T02:00Z", value) from None
+    if moment.utcoffset() is None:
+        raise place.refuse(f"expected a time with its zone, as in 02:00Z or 03:00+01:00, got {shown(value)}")
+    return round(moment.timestamp() * 1000)
+
+
 def _read_quantity(value: Any, place: Place) -> Quantity:
     number = finite(value)
     if number is not None:
@@ -194,6 +205,7 @@ STORE: Final = text_matching(
     "elasticsearch or sqlite:///path",
     lambda text: text == "elasticsearch" or bool(re.fullmatch(r"sqlite:///[^?#]*[^?#/]", text)),
 )
+TIME: Final = Kind("time with its zone", _read_time)
 TIMEZONE: Final = Kind("time zone of the IANA database", _read_timezone)
 URL: Final = Kind("http(s) address; ${NAME} where it is a secret", _read_url)
 INDEX: Final = text_matching("index, alias, data stream, or a pattern of them", lambda text: not re.search(r"\s", text))

@@ -11,7 +11,7 @@ from forewarn.config.durations import format_duration, parse_duration
 from forewarn.config.kinds import Place
 from forewarn.config.sections import CalendarsSection, DetectorSection, LogSection, WatchedSection
 from forewarn.config.units import Quantity, convert, kind_of
-from forewarn.detector import DAY, FOR_COUNTERS, Detector, Direction, MinDeviation, Selection, Silence, Threshold
+from forewarn.detector import DAY, FOR_COUNTERS, Detector, Direction, Maintenance, MinDeviation, Selection, Silence, Threshold
 from forewarn.pattern import PATTERN_FIELD, LogStream
 
 WITHOUT_FIELD: Final = frozenset({"count", "rate", "ratio"})
@@ -97,6 +97,11 @@ def _watched(section: WatchedSection, calendars: CalendarsSection, unit: str, pl
         "warm_up": section.warm_up,
         "retire_after": section.retire_after,
         "silence": cast("Silence", section.silence),
+        "maintenance": tuple(
+            Maintenance(window.start, window.end, window.every)
+            for window in calendars.maintenance
+            if window.detectors is None or section.name in window.detectors
+        ),
         **_sensitivity(section.sensitivity),
     }
 

@@ -6,7 +6,8 @@ Counts are integers, and tables change at the ends of UTC days only, so that no 
 what the values mean, and opens nothing.
 
 Row 0 is the detector as a whole, present where a tenth of what is expected of its series came; the others are its series.
-What misses while the whole does is missed by the whole alone: a series is behind only where others came.
+What misses while the whole does is missed by the whole alone: a series is behind only where others came. In a window of
+maintenance nothing is expected: what does not come is not missed, and the tables do not learn from it.
 """
 
 from collections.abc import Mapping
@@ -172,7 +173,8 @@ def _within_day(after: Arrays, hours: Hours, detector: Detector, times: Int, cam
     present = np.concatenate([whole[None], came])
     last = np.concatenate([_last(before[:1], whole[None], times), own])
     first = np.max(after["days"], axis=1) == 0
-    weight = np.where(present | (last == NONE), 0, np.where(first[:, None], UNIT, share))
+    masked = detector.in_maintenance(times, detector.step)
+    weight = np.where(present | (last == NONE) | masked, 0, np.where(first[:, None], UNIT, share))
     weight[1:] *= whole
     total = weight.cumsum(axis=1)
     place = np.maximum.accumulate(np.where(present, np.arange(len(times)), -1), axis=1)
@@ -185,6 +187,7 @@ def _within_day(after: Arrays, hours: Hours, detector: Detector, times: Int, cam
     after["pauses_today"] = after["pauses_today"] + np.stack([kind.sum(axis=1) for kind in ended], axis=1)
     known = last != NONE
     known[1:] &= whole
+    known &= ~masked
     turns = np.concatenate([[0], np.flatnonzero(np.diff(hour)) + 1])
     sums = np.stack([np.add.reduceat(kind, turns, axis=1, dtype=np.int32) for kind in (present & known, known)], axis=1)
     today = after["today"].copy()

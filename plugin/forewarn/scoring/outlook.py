@@ -79,7 +79,8 @@ class Foresight:
         if not opened and self.detector.threshold == Threshold():
             return (), ()
         size = actual.grid.size
-        residual = actual.values - ahead.expected[:, :size]
+        maintained = self.detector.in_maintenance(actual.grid.times(), actual.grid.step)
+        residual = np.where(maintained, np.nan, actual.values - ahead.expected[:, :size])
         level, slope, spread, unsure = _lines(residual, self.window)
         step = actual.grid.step
         for column in range(self.look_back, size):
@@ -96,7 +97,8 @@ class Foresight:
                 lasting = np.minimum.reduce([look.probability for look in looks])
                 recent = sign * (actual.values[:, column - self.window // 3 + 1 : column + 1] - limit) >= 0
                 beyond = recent[:, -1]
-                lasting = np.where(recent.any(axis=1), 0.0, lasting)  # what has just been beyond is no news
+                # what has just been beyond is no news, and in a window of maintenance nothing is
+                lasting = np.where(recent.any(axis=1) | maintained[column], 0.0, lasting)
                 for row in self._worth_a_look(actual.keys, side, state, lasting):
                     key = actual.keys[row]
                     before = state.pop((key, side), None)

@@ -3,7 +3,8 @@
 Owns: ResidualScorer, the adapter of the port `Scorer`. Evidence is the product of two deviations, each in units of its usual
 size: the residual (value minus expected) and the residual against the recent residuals; a lasting offset moves only the first,
 a normal daily peak only the second. Score 1.0 = the series' own level of evidence. Must not read anything but its
-arguments: all state is in the carry.
+arguments: all state is in the carry. In a window of maintenance points are scored, but held below 1, and for all that is learnt
+they are missing: a fault that outlasts the window stands out against what came before it.
 
 What moves when:
     every point        the recent residuals, the run (record, last alarm, quiet points)
@@ -36,8 +37,11 @@ REASONS: Final = (
     "below the minimum deviation",
     "other direction",
     "settling",
+    "maintenance",
 )
-AS_EXPECTED, DEVIATION, SUSTAINED, ONGOING, CONTINUED, BELOW_MINIMUM, OTHER_DIRECTION, SETTLING = range(len(REASONS))
+AS_EXPECTED, DEVIATION, SUSTAINED, ONGOING, CONTINUED, BELOW_MINIMUM, OTHER_DIRECTION, SETTLING, MAINTENANCE = range(
+    len(REASONS)
+)
 
 _WORTH_A_REASON: Final = 0.5
 """Below this score a point is as expected."""
@@ -93,26 +97,30 @@ class ResidualScorer:
             scores = Scores(block.keys, grid, block.values * np.nan, empty, lower, upper, empty, REASONS)
             return scores, Carry(carry.keys, grid.end, carry.arrays)
 
-        residual, local, packing, recent = self._residuals(block.values, forecast.expected, carry)
+        masked = np.broadcast_to(self._detector.in_maintenance(grid.times(), grid.step), block.values.shape)
+        residual, local, packing, recent = self._residuals(block.values, forecast.expected, masked, carry)
         sizes = np.abs(np.stack([residual, local], axis=1))
         values = np.where(packing.valid, block.values, np.nan)
-        usual, scales = scale.usual(carry.arrays, rhythm, grid, sizes, values, forecast.expected, forecast.sigma)
+        learnt = np.where(masked[:, None], np.nan, sizes) if masked.any() else sizes
+        usual, scales = scale.usual(carry.arrays, rhythm, grid, learnt, values, forecast.expected, forecast.sigma)
         single = evidence.deviation(sizes, usual)
         known = ~np.isnan(single)
 
         sides = evidence.by_side(packing.pack(np.where(known, single, -np.inf)), packing.pack(residual), carry.arrays["sides"])
-        together = packing.unpack(evidence.sustained(sides, rhythm.sustained), np.nan)
-        channels = np.where(known[:, None], np.stack([single, together], axis=1), np.nan)
-        edges, own_levels = level.levels(carry.arrays, rhythm, grid, channels, self._spacing(carry))
+        together = packing.unpack(evidence.sustained(sides, rhythm.sustained), -np.inf)
+        channels = np.stack([single, together], axis=1)
+        taken = np.where((known & ~masked)[:, None], channels, np.nan)
+        edges, own_levels = level.levels(carry.arrays, rhythm, grid, taken, self._spacing(carry))
         relative = np.where(known[:, None], channels - edges, -np.inf)
         raw = np.maximum(relative[:, 0], relative[:, 1])
         direction = np.sign(np.where(known, residual, 0.0)).astype(np.int8)
         raw, small, other = evidence.policy(self._detector, raw, sizes[:, 0], direction, forecast.expected)
 
-        held, marks, run = self._runs(packing, raw, sizes[:, 0], usual[:, 0], carry)
-        score = np.where(known, np.exp(held), np.nan)
+        every = _running_points(packing, residual, masked, carry)
+        held, marks, run = self._runs(every, _below(raw, masked), sizes[:, 0], usual[:, 0], carry)
+        score = np.where(known, np.exp(_below(held, masked)), np.nan)
         reason = np.where(relative[:, 1] > relative[:, 0], SUSTAINED, DEVIATION)
-        for mark, where in ((BELOW_MINIMUM, small), (OTHER_DIRECTION, other), *marks):
+        for mark, where in ((BELOW_MINIMUM, small), (OTHER_DIRECTION, other), *marks, (MAINTENANCE, masked)):
             reason = np.where(where, mark, reason)
         reason = np.where(known & (score >= _WORTH_A_REASON), reason, AS_EXPECTED).astype(np.int8)
         after = scales | own_levels | run
@@ -149,16 +157,26 @@ class ResidualScorer:
         budget = self._detector.incidents_per_week is not None and "times" in carry.arrays
         return carry.arrays["times"] if budget else self._times
 
-    def _residuals(self, values: Float, expected: Float, carry: Carry) -> tuple[Float, Float, Packing, Float]:
-        """Both residuals [S, B] by buckets (NaN = no data), where the data are, and [recent | block] by points."""
+    def _residuals(
+        self, values: Float, expected: Float, masked: NDArray[np.bool_], carry: Carry
+    ) -> tuple[Float, Float, Packing, Float]:
+        """Both residuals [S, B] by buckets (NaN = no data), where the data are that are not masked, and [recent | block] by
+        those points.
+        """
+        width = self._rhythm.reference
         with np.errstate(invalid="ignore", over="ignore"):
             residual = values - expected
-        packing = Packing.of(np.isfinite(residual))
+        residual = np.where(np.isfinite(residual), residual, np.nan)
+        packing = Packing.of(~np.isnan(residual) & ~masked)
         points = packing.pack(residual)
         recent = np.concatenate([carry.arrays["recent"], points], axis=1)
-        local = packing.unpack(points - preceding_median(recent, self._rhythm.reference), np.nan)
+        if masked.any():  # a masked point is compared with the last ones that are not
+            reference = preceding_median(np.concatenate([recent, np.zeros((len(points), 1))], axis=1), width)
+            local = residual - np.take_along_axis(reference, packing.valid.cumsum(axis=1) - packing.valid, axis=1)
+        else:
+            local = packing.unpack(points - preceding_median(recent, width), np.nan)
         local = np.where(np.isfinite(local), local, np.nan)  # the first point of a series has none before it
-        return np.where(packing.valid, residual, np.nan), local, packing, recent
+        return residual, local, packing, recent
 
     def _runs(
         self, packing: Packing, raw: Float, size: Float, usual: Float, carry: Carry
@@ -180,6 +198,19 @@ class ResidualScorer:
             for mark, where in ((SETTLING, unsettled), (ONGOING, ongoing), (CONTINUED, continued))
         )
         return packing.unpack(held, -np.inf), marks, run
+
+
+def _below(logs: Float, masked: NDArray[np.bool_]) -> Float:
+    """Logarithms of scores [S, B], below 1 where they are masked."""
+    return np.where(masked, np.minimum(logs, np.log(runs.BELOW)), logs) if masked.any() else logs
+
+
+def _running_points(packing: Packing, residual: Float, masked: NDArray[np.bool_], carry: Carry) -> Packing:
+    """The points that runs follow: masked ones too, so that no window is a gap, unless a series begins in one."""
+    if not masked.any():
+        return packing
+    begun = np.isfinite(carry.arrays["recent"]).any(axis=1)[:, None] | (packing.valid.cumsum(axis=1) > 0)
+    return Packing.of(~np.isnan(residual) & (~masked | begun))
 
 
 def _latest(sigma: Float, before: Float) -> Float:

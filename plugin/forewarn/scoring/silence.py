@@ -106,10 +106,12 @@ class Silences:
             told[change[1].key].append(change)
         changes: list[Change] = []
         some = silent.any(axis=0).tolist()
+        maintained = self._detector.in_maintenance(times, self._detector.step).tolist()
         for column in range(actual.grid.size):
             if some[column] or state.rows or state.many is not None:
                 found = [*self._ended(state, seen, column), *self._gone_on(state, seen, column)]
-                found += self._begun(state, seen, column, told)
+                if not maintained[column]:
+                    found += self._begun(state, seen, column, told)
                 at = int(times[column]) + self._detector.step + delay
                 changes.extend((at, anomaly) for anomaly in sorted(found, key=lambda anomaly: anomaly.id))
         return state.all(), tuple(changes), after
