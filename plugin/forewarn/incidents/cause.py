@@ -6,7 +6,7 @@ being what the others depend on, being first, bearing new error lines, deviating
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from math import exp, exp2
+from math import exp, exp2, fsum
 from typing import Final
 
 from forewarn.detector import MINUTE
@@ -45,7 +45,7 @@ def rank(members: Sequence[Member], depends_on: Collection[tuple[str, str]], edg
     scores = {pair: _score(pair, own, upstream, first) for pair, own in by_pair.items()}
     best = max(scores.values())
     weights = {pair: exp(2.0 * (score - best)) for pair, score in scores.items()}
-    total = sum(weights.values())
+    total = fsum(weights.values())  # the same in whatever order members came
     order = sorted(by_pair, key=lambda pair: (-scores[pair], min(member.start for member in by_pair[pair]), pair))
     return tuple(
         Cause((pair,), weights[pair] / total, _evidence(pair, by_pair[pair], upstream, first)) for pair in order[:MOST_CAUSES]
