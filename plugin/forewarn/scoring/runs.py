@@ -30,6 +30,8 @@ _RECORD: Final = np.log(1.3)
 """Within a run, and a while after, only what is so much higher than the record alarms again."""
 _IRREGULAR: Final = 0.6
 _HALFWAY: Final = 0.5
+_EXACT: Final = 0.1
+"""A first point after a hole that is so close to what is expected, in usual sizes, does not continue a run."""
 _CALM: Final = 5
 """After so many quiet points a hole is not part of the run before it."""
 
@@ -127,7 +129,8 @@ def _follow(
     open_before = last_alarm[:, :-1] > closed[:, :-1]
     recent = points.bucket - alarm_bucket[:, :-1] <= rhythm.bridge
     lively = position - 1 - busy[:, :-1] < _CALM
-    continued = (missed > 0) & open_before & recent & lively & ~alarm
+    off = points.residual > _EXACT * points.usual
+    continued = (missed > 0) & open_before & recent & lively & off & ~alarm
 
     score = np.where(ongoing, np.minimum(held, np.log(BELOW)), held)
     end = points.count[:, None]
