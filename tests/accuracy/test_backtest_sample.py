@@ -75,21 +75,22 @@ def test_curves_of_operators_are_scored_far_better_than_by_chance(sample: Sample
     found = sample.report["sets"]["kpi17"]
     product, chance = found["product"], found["random"]
     assert found["series"] == len(CURVES)
-    assert product["k7"]["f1"] > 0.45  # measured .65; the interval of Prophet alone reaches .43 over all curves
+    assert product["k7"]["f1"] > 0.45  # measured .55; the interval of Prophet alone reaches .43 over all curves
     assert product["k7"]["f1"] > 5 * chance["k7"]["f1"]
-    assert product["k7"]["p"] > 0.6  # measured .84
-    assert product["events"]["r"] > 0.2  # measured .39: most labels of these three curves are a few points long
-    assert product["events"]["false_per_series_day"] < 1.5  # measured .32
+    assert product["k7"]["p"] > 0.6  # measured .88
+    assert product["events"]["r"] > 0.2  # measured .25: most labels of these three curves are a few points long
+    assert product["events"]["false_per_series_day"] < 1.0  # measured .21
 
 
 def test_known_causes_are_scored_far_better_than_by_chance(sample: Sample) -> None:
     found = sample.report["sets"]["nab"]["parts"]["all"]
     assert found["files"] == 7
-    assert found["optimised"]["standard"]["score"] > found["random"]["optimised"]["standard"] + 6  # measured 18 and more
+    assert found["optimised"]["standard"]["score"] > found["random"]["optimised"]["standard"] + 15  # measured 26 more
     shipped = found["fixed"]["standard"]  # the threshold that users get
-    assert shipped["score"] > found["random"]["fixed"]["standard"] + 15  # measured 32 and more
-    assert shipped["found"] >= 10  # of 19; measured 15
-    assert shipped["false_rows"] < 400  # of 69,561; measured 192
+    assert shipped["score"] > 25  # measured 37
+    assert shipped["score"] > found["random"]["fixed"]["standard"] + 15  # measured 37 more
+    assert shipped["found"] >= 10  # of 19; measured 14
+    assert shipped["false_rows"] < 250  # of 69,561; measured 100
 
 
 @pytest.mark.parametrize("name", ["machine_temperature_system_failure", "rogue_agent_key_updown"])

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.detector import DAY, HOUR
-from forewarn.scoring.rhythm import Rhythm
+from forewarn.scoring.rhythm import MEMORY_BLOCKS, Rhythm
 from forewarn.series import Float, TimeGrid
 
 Arrays = dict[str, NDArray[Any]]
@@ -121,7 +121,7 @@ def _end_block(after: Arrays, rhythm: Rhythm, number: int, times: float | Float)
     if (number + 1) * rhythm.peak % max(rhythm.peak, _SET_EVERY):
         return
     known = np.count_nonzero(~np.isnan(peaks), axis=2)
-    doubt = _PSEUDO * rhythm.peaks // 56
+    doubt = _PSEUDO * rhythm.peaks // MEMORY_BLOCKS
     pseudo = np.where(np.arange(doubt) < (doubt - known // 7)[:, :, None], np.float32(_LEAST), np.float32(np.nan))
     often = np.minimum(_COMMON, np.power(0.5, rhythm.peak / rhythm.step / _RECURRING / np.reshape(times, (-1, 1, 1))))
     low, middle, high, recurring = _quantiles(np.concatenate([peaks, pseudo], axis=2), (0.25, 0.5, 0.75, often))

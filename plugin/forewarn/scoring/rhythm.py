@@ -45,7 +45,7 @@ class Rhythm:
     peak: int
     """Milliseconds of which the highest evidence is remembered: a block, or about six buckets where a block holds few."""
     peaks: int
-    """How many peaks are remembered: those of two weeks, at least 56."""
+    """How many peaks are remembered: those of two weeks, at least MEMORY_BLOCKS."""
     spares: bool
     """Whether the points of events are left out of peaks: where a block holds so few points that events fill it."""
     cycle: int

@@ -67,7 +67,8 @@ class ResidualScorer:
         """The carry with fresh rows for `keys` appended."""
         fresh = self._fresh(len(keys))
         if "times" in carry.arrays:
-            fresh["times"] = np.repeat([*carry.arrays["times"][:1], self._times][:1], len(keys))
+            known = carry.arrays["times"]  # one for all series
+            fresh["times"] = np.full(len(keys), known[0] if known.size else self._times)
         arrays = {name: np.concatenate([carry.arrays[name], array]) for name, array in fresh.items()}
         return Carry((*carry.keys, *keys), carry.at, arrays)
 
