@@ -15,20 +15,12 @@ from numpy.typing import NDArray
 from forewarn.forecast import CONSTANT, NO_DATA, NOT_CONVERGED, OK, SEASONALITY, TOO_SHORT, Model, ModelSpec
 from forewarn.forecasting.batch_choice import fit_rows
 from forewarn.forecasting.batch_fit import Fit, Form
+from forewarn.forecasting.batch_frame import Frame
 from forewarn.forecasting.batch_passes import Robustness
 from forewarn.forecasting.batch_profile import Slots
-from forewarn.forecasting.batch_statistics import Basis
 from forewarn.forecasting.batch_threads import one_thread
 from forewarn.forecasting.civil_time import civil_days
-from forewarn.forecasting.design_matrix import (
-    changepoint_rows,
-    holiday_years,
-    instants,
-    layout_for,
-    prior_scales,
-    seasonal_columns,
-    seasonalities_for,
-)
+from forewarn.forecasting.design_matrix import holiday_years, instants, layout_for, seasonalities_for
 from forewarn.forecasting.fallback import unmodelled
 from forewarn.forecasting.public_holidays import holiday_days
 from forewarn.series import Float, SeriesBatch, TimeGrid
@@ -129,10 +121,11 @@ def _parts(history: SeriesBatch) -> list[_Part]:
     # What matters of `covered` is which seasonalities it supports.
     names = {int(c): len(seasonalities_for(int(c), step)) for c in np.unique(covered)}
     kind = np.array([names[int(c)] for c in covered])
-    distinct, number = np.unique(np.stack([kind, low, high], axis=1), axis=0, return_inverse=True)
+    distinct, number = np.unique((kind * (T + 1) + low) * (T + 1) + high, return_inverse=True)
     found = []
-    for i, (_, begin, end) in enumerate(distinct.tolist()):
-        rows = np.flatnonzero(number.reshape(-1) == i)
+    for i, code in enumerate(distinct.tolist()):
+        begin, end = code // (T + 1) % (T + 1), code % (T + 1)
+        rows = np.flatnonzero(number == i)
         found.append(_Part(begin, max(end, begin + 1), int(covered[rows].max()), rows))
     return found
 
@@ -179,18 +172,14 @@ def _fit_part(
     whole = history.grid
     grid = TimeGrid(whole.start + part.first * whole.step, whole.step, part.last - part.first)
     at = instants(grid)
-    t_scale = float(at[-1] - at[0]) or 1.0
-    t = (at - at[0]) / t_scale
-    X = seasonal_columns(at, layout)
-    linear = spec.growth == "linear"
-    places = changepoint_rows(grid.size, spec.n_changepoints) if linear else np.zeros(0, dtype=np.int64)
-    s = t[places]
-    basis = Basis.of(t if linear else None, X, s, prior_scales(layout, spec), spec.changepoint_prior_scale)
-    S, R, D = len(part.rows), basis.R, basis.D
+    frame = Frame.of(grid, layout, spec)
+    basis, linear = frame.basis, spec.growth == "linear"
+    S, R = len(part.rows), basis.R
     out = {
-        "k": np.zeros(S), "m": np.full(S, np.nan), "changepoints": np.tile(at[places], (S, 1)), "delta": np.zeros((S, D)),
-        "beta": np.zeros((S, X.shape[1])), "sigma_obs": np.full(S, np.nan), "y_floor": np.zeros(S), "y_scale": np.ones(S),
-        "t_start": np.full(S, at[0]), "t_scale": np.full(S, t_scale), "history_end": np.full(S, at[-1]),
+        "k": np.zeros(S), "m": np.full(S, np.nan),
+        "changepoints": np.tile(at[frame.places], (S, 1)), "delta": np.zeros((S, basis.D)),
+        "beta": np.zeros((S, basis.K)), "sigma_obs": np.full(S, np.nan), "y_floor": np.zeros(S), "y_scale": np.ones(S),
+        "t_start": np.full(S, at[0]), "t_scale": np.full(S, float(at[-1] - at[0]) or 1.0), "history_end": np.full(S, at[-1]),
     }  # fmt: skip
     status = np.full(S, OK, dtype="U16")
     slots = Slots.of_days(civil_days(at, layout["timezone"]), grid.step) if robust.profile else None
@@ -205,7 +194,7 @@ def _fit_part(
         out["m"][chunk] = theta[:, 0]
         if linear:
             out["k"][chunk] = theta[:, 1]
-        out["beta"][chunk], out["delta"][chunk] = theta[:, R - X.shape[1] : R], theta[:, R:]
+        out["beta"][chunk], out["delta"][chunk] = frame.beta(theta), theta[:, R:]
         out["sigma_obs"][chunk] = np.sqrt(fit.v)
         out["y_floor"][chunk], out["y_scale"][chunk] = fit.floor, fit.scale
         out["history_end"][chunk] = at[_last(values)]

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.forecasting.batch_pivots import STRICT, TINY, settle
 from forewarn.series import Float
 
 Index = NDArray[np.int64]
@@ -21,7 +22,7 @@ STEPS: Final = 500
 _PIVOT: Final = 1e-11
 """Least pivot, relative to the diagonal: several changepoints inside one gap are collinear."""
 _FEW: Final = 4
-"""Problems up to which a library call for each costs less than array operations over all."""
+"""Problems up to which one after the other costs less than all of them in lockstep."""
 _BUCKETS: Final = (3, 6, 10, 16)
 """Active counts at which the padded systems are cut, so that one busy series does not pad all others."""
 
@@ -50,15 +51,21 @@ def lasso(
     done = np.zeros(N, dtype=np.bool_)
     live = np.arange(N)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        few = False
         for _ in range(steps):
-            if len(live) == 1 and _alone(int(live[0]), Q, c, lam, x, sign, least):
-                rows = live
-            else:
-                settled = []
-                for rows, width in _buckets(live, sign):
-                    agreed = _step(rows, width, Q, c, lam, x, sign, barred, least)
-                    settled.append(rows[agreed])
-                rows = np.concatenate(settled)
+            if len(live) <= _FEW and not few:
+                few = True
+                for row in live.tolist():
+                    floor = np.maximum(_PIVOT * Q[row].diagonal(), least[row] if least.ndim == 2 else least)
+                    done[row] = settle(Q[row], c[row], float(lam[row]), x[row], sign[row], floor, steps)
+                live = live[~done[live]]
+                if not len(live):
+                    break
+            settled = []
+            for rows, width in _buckets(live, sign):
+                agreed = _step(rows, width, Q, c, lam, x, sign, barred, least)
+                settled.append(rows[agreed])
+            rows = np.concatenate(settled)
             if len(rows):
                 g = gradient(rows, x[rows])
                 done[rows] = _extend(rows, lam, sign, barred, g)
@@ -68,29 +75,6 @@ def lasso(
                 if not len(live):
                     break
     return done
-
-
-def _alone(row: int, Q: Float, c: Float, lam: Float, x: Float, sign: Float, least: Float) -> bool:
-    """Moves one problem to the minimum for its assumed signs if it has them, with few calls; where it has not, or a pivot is
-    too small, nothing changes.
-    """
-    active = sign[row].nonzero()[0]
-    if not len(active):
-        return True
-    A = Q[row, active[:, None], active]
-    floor = np.maximum(_PIVOT * A.diagonal(), (least[row] if least.ndim == 2 else least)[active])
-    try:
-        factors = np.linalg.cholesky(A)
-    except np.linalg.LinAlgError:
-        return False
-    s = sign[row, active]
-    if not (factors.diagonal() ** 2 >= floor).all():
-        return False
-    z = np.linalg.solve(A, c[row, active] - lam[row] * s)
-    if not (z * s > 0).all():
-        return False
-    x[row, active] = z
-    return True
 
 
 def _buckets(live: Index, sign: Float) -> list[tuple[Index, int]]:
@@ -146,10 +130,6 @@ def _factor_solve(A: Float, least: Float) -> tuple[Float, Float]:
     """
     k = A.shape[1]
     least = np.maximum(_PIVOT * np.einsum("iin->in", A[:k]), least)
-    if A.shape[2] <= _FEW:
-        regular = _by_library(A, least)
-        if regular is not None:
-            return regular
     pivots = np.empty(A.shape[1:])
     for j in range(k):
         np.maximum(A[j, j], least[j], out=pivots[j])
@@ -161,23 +141,6 @@ def _factor_solve(A: Float, least: Float) -> tuple[Float, Float]:
     for j in range(k - 1, 0, -1):
         z[:j] -= A[j, :j] * z[j]
     return pivots, z
-
-
-def _by_library(A: Float, least: Float) -> tuple[Float, Float] | None:
-    """The same with one call for each problem's factors and solution; None where a pivot would have to be raised."""
-    k = A.shape[1]
-    whole = A[:k].transpose(2, 0, 1)
-    try:
-        factors = np.linalg.cholesky(whole)
-    except np.linalg.LinAlgError:
-        return None
-    root = np.einsum("nii->ni", factors)
-    pivots = np.square(root).T
-    if not (pivots >= least).all():  # NaN is none either
-        return None
-    z = np.linalg.solve(whole, A[k].T[:, :, None])[:, :, 0].T
-    A[:k] = (factors / root[:, None]).transpose(1, 2, 0)
-    return pivots, np.ascontiguousarray(z)
 
 
 def _search(A: Float, pivots: Float, z: Float, x: Float, s: Float, lam: Float) -> Float:
@@ -210,7 +173,7 @@ def _extend(rows: Index, lam: Float, sign: Float, barred: Bool, g: Float) -> Boo
     excess = np.where((sign[rows] != 0) | barred[rows], -np.inf, np.abs(g))
     worst = excess.argmax(axis=1)
     column = np.arange(len(rows))
-    optimal: Bool = excess[column, worst] <= lam[rows] * (1 + 1e-9) + 1e-14
+    optimal: Bool = excess[column, worst] <= lam[rows] * (1 + STRICT) + TINY
     adding = ~optimal
     sign[rows[adding], worst[adding]] = np.sign(g[column, worst][adding])
     return optimal

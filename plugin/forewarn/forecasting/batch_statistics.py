@@ -85,7 +85,14 @@ class Basis:
 
     def head(self, T: int) -> "Basis":
         """The basis of the first T rows alone."""
-        return self._prepared(self.Z[:T], self.R, self.D, self.K, self.penalty, self.tau)
+        if T not in self._heads:
+            self._heads[T] = self._prepared(self.Z[:T], self.R, self.D, self.K, self.penalty, self.tau)
+        return self._heads[T]
+
+    @cached_property
+    def _heads(self) -> "dict[int, Basis]":
+        """By their lengths: all fits on a basis leave equally much of its end for later."""
+        return {}
 
     @classmethod
     def _prepared(cls, Z: Float, R: int, D: int, K: int, penalty: Float, tau: float) -> "Basis":

@@ -77,8 +77,10 @@ def layout_for(
     `holidays` are (name, days) as from `public_holidays.holiday_days`; those without a day inside the grid are left out,
     since nothing can be learnt about them.
     """
-    inside = np.unique(np.floor(civil_days(instants(grid), spec.timezone)).astype(np.int64))
-    known = {name: [day.isoformat() for day in days] for name, days in holidays if np.isin(_numbers(days), inside).any()}
+    known = {}
+    if holidays:
+        inside = np.unique(np.floor(civil_days(instants(grid), spec.timezone)).astype(np.int64))
+        known = {name: [day.isoformat() for day in days] for name, days in holidays if np.isin(_numbers(days), inside).any()}
     return {
         "growth": spec.growth,
         "seasonalities": seasonalities_for(covered, grid.step),
