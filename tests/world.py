@@ -4,7 +4,7 @@ The source is a double (the real ones have their own suites); everything behind 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from forewarn.errors import SourceUnavailable
 from forewarn.history.stored import StoreHistory
 from forewarn.incident import IncidentSettings
 from forewarn.incidents.correlation import Correlation
-from forewarn.ports import Notifier, Problem, Store
+from forewarn.pattern import PATTERN_FIELD
+from forewarn.ports import MetricSource, MinedSource, Notifier, Problem, Store
 from forewarn.results import Notification
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
 from forewarn.tick import Memory, Parts, run_tick
@@ -129,21 +130,28 @@ def make_parts(
     notifiers: Sequence[Notifier] = (),
     **more: Any,
 ) -> Parts:
-    """Parts over the given store, with everything in this process."""
-    forecaster, history = build_forecaster(0), StoreHistory(store)
+    """Parts over the given store, with everything in this process. Of `more`, `sources` and `mined` name the detectors that
+    read something other than `series`; what Parts does not know stays here.
+    """
+    forecaster, history = build_forecaster(0), more.pop("history", None) or StoreHistory(store)
     down = more.pop("down", lambda _end: False)
-    rooms = {one.name: build_rooms(one, ArrayMetrics(one.step, START, series, down), history, forecaster) for one in detectors}
+    mined: Mapping[str, MinedSource] = more.pop("mined", {})
+    sources: Mapping[str, MetricSource] = {**more.pop("sources", {}), **mined}
+    rooms = {}
+    for one in detectors:
+        source = sources.get(one.name) or ArrayMetrics(one.step, START, series, down)
+        rooms[one.name] = replace(build_rooms(one, source, history, forecaster), mined=mined.get(one.name))
     correlator = Correlation(IncidentSettings(), tuple(detectors))
     return Parts(tuple(detectors), rooms, store, correlator, notifiers=tuple(notifiers), **more)
 
 
 def run(parts: Parts, nows: Sequence[int], forget: frozenset[int] = frozenset()) -> Memory:
-    """Runs ticks at `nows`, dropping the memory before those numbered in `forget`, as a restart would."""
+    """Runs ticks at `nows`, each in time, dropping the memory before those numbered in `forget`, as a restart would."""
     memory: Memory | None = None
     for number, now in enumerate(nows):
         if number in forget:
             memory = None
-        memory = run_tick(parts, memory, now, nows[-1], f"nonce-{number}")
+        memory = run_tick(parts, memory, now, now, f"nonce-{number}")
     assert memory is not None
     return memory
 
@@ -175,4 +183,10 @@ def visible(store: Store) -> dict[str, Any]:
     }
     anomalies = [anomaly_json(anomaly) for anomaly in store.anomalies(0, START * 2, limit=10_000)]
     incidents = [incident_json(incident) for incident in store.incidents(0, START * 2, limit=10_000)]
-    return {"records": records, "scores": scores, "anomalies": anomalies, "incidents": incidents}
+    names = {value for record in everyone for name, value in record.key.entity if name == PATTERN_FIELD}
+    patterns = [
+        # Up to when a pattern was seen and how often is published once a day, so it depends on when the first sight was.
+        (one.id, one.namespace, one.level, one.text, one.example, one.first_seen)
+        for one in store.patterns(sorted(names))
+    ]
+    return {"records": records, "scores": scores, "anomalies": anomalies, "incidents": incidents, "patterns": patterns}

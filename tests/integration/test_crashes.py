@@ -1,37 +1,39 @@
-"""Killed at any named point of a tick and started again: the results are those of an undisturbed run, nothing is lost."""
+"""Killed at every point of a tick and started again: the results are those of an undisturbed run, nothing is lost."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.victim import run_all
+from tests.integration.victim import NOWS
 from tests.places import open_store
 from tests.world import visible
 
 ROOT = Path(__file__).resolve().parents[2]
-TICK = 3
-"""The tick in which it dies: there is state before it, and there are ticks after it."""
+POINTS = {"read", "history block", "block", "before commit", "after commit", "published", "delivered"}
 
 
 class Hook:
-    """A webhook on loopback that remembers the keys that it was handed."""
+    """Webhooks on loopback that remember who was handed which key."""
 
     def __init__(self) -> None:
-        self.keys: list[str] = []
+        self.taken: list[tuple[str, str]] = []
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
-                hook.keys.append(self.headers["Idempotency-Key"])
+                hook.taken.append((self.path, self.headers["Idempotency-Key"]))
                 self.send_response(204)
                 self.end_headers()
 
@@ -39,8 +41,8 @@ class Hook:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.thread.start()
 
     def close(self) -> None:
@@ -49,71 +51,128 @@ class Hook:
         self.thread.join()
 
 
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    hook = Hook()
-    yield hook
-    hook.close()
+class Victims:
+    """Runs schedulers, each in a process of its own."""
+
+    def __init__(self, hook: Hook) -> None:
+        self.hook = hook
+        command = [sys.executable, "-W", "error", "-m", "tests.integration.victim"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, place: str, until: int, die: int = 0) -> list[str]:
+        """The points passed by a scheduler that goes on with the store at `place` until `until` ticks of the world are
+        done, or until it is killed at point number `die`.
+        """
+        assert self.process.stdin
+        assert self.process.stdout
+        order = {"place": place, "hook": self.hook.url, "until": until, "die": die}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        assert answer["code"] == (-signal.SIGKILL if die else 0)
+        passed: list[str] = answer["passed"]
+        return passed
+
+    def close(self) -> None:
+        self.process.communicate()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What an undisturbed run shows, what it tells, and the points it passes: (name, occurrence) by tick."""
-    hook, store = Hook(), open_store(f"sqlite {tmp_path_factory.mktemp('undisturbed') / 'store.db'}")
-    passed: list[str] = []
-    run_all(store, hook.url, passed=passed.append)
-    ticks: list[list[tuple[str, int]]] = [[]]
-    seen: Counter[str] = Counter()
-    for name in passed:
-        if name == "read":
-            ticks.append([])
-        seen[name] += 1
-        ticks[-1].append((name, seen[name]))
-    shown = visible(store)
-    store.close()
+def victims() -> Iterator[Victims]:
+    hook = Hook()
+    victims = Victims(hook)
+    yield victims
+    victims.close()
     hook.close()
-    return {"shown": shown, "keys": hook.keys, "ticks": ticks[1:]}
 
 
-def run_victim(place: str, hook: Hook, *point: str) -> int:
-    command = [sys.executable, "-W", "error", "-m", "tests.integration.victim", place, hook.url, *point]
-    return subprocess.run(command, cwd=ROOT, timeout=240, check=False).returncode
+@dataclass(frozen=True)
+class Tick:
+    """One tick that nothing disturbed, in a process of its own: the store before it, the points of it, and what came of it."""
+
+    number: int
+    before: Path
+    points: list[str]
+    taken: list[tuple[str, str]]
+    shown: dict[str, Any]
 
 
-POINTS = ("read", "block", "before commit", "after commit", "published", "delivered")
+@pytest.fixture(scope="module")
+def undisturbed(victims: Victims, tmp_path_factory: pytest.TempPathFactory) -> list[Tick]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    path, ticks = folder / "store.db", []
+    open_store(f"sqlite {path}").close()
+    for number in range(len(NOWS)):
+        before = folder / f"before-{number}.db"
+        shutil.copy(path, before)
+        victims.hook.taken.clear()
+        points = victims.run(f"sqlite {path}", number + 1)
+        ticks.append(Tick(number, before, points, victims.hook.taken[:], show(f"sqlite {path}")))
+    return ticks
 
 
-@pytest.fixture(params=["sqlite", "elasticsearch"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite {tmp_path / 'store.db'}"
-    url, prefix = request.getfixturevalue("elasticsearch_url"), request.getfixturevalue("es_prefix")
-    return f"elasticsearch {url} {prefix}"
-
-
-@pytest.mark.parametrize("which", ["first", "last"])
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_point_and_started_again_the_results_are_those_of_an_undisturbed_run(
-    place: str, hook: Hook, undisturbed: dict[str, Any], point: str, which: str
-) -> None:
-    at = [tick for tick in undisturbed["ticks"][TICK:] if any(name == point for name, _ in tick)]
-    assert at, f"no tick from number {TICK} on passes {point!r}"
-    occurrences = [number for name, number in at[0] if name == point]
-    occurrence = occurrences[0 if which == "first" else -1]
-    assert run_victim(place, hook, point, str(occurrence)) == -signal.SIGKILL
-    assert run_victim(place, hook) == 0
+def show(place: str) -> dict[str, Any]:
     store = open_store(place)
     try:
-        assert visible(store) == undisturbed["shown"]
+        return visible(store)
     finally:
         store.close()
-    assert sorted(set(hook.keys)) == sorted(undisturbed["keys"])
-    again = {key: count for key, count in Counter(hook.keys).items() if count > 1}
-    assert len(again) <= 1
-    assert all(count == 2 for count in again.values())
 
 
-def test_the_undisturbed_run_passes_every_point_and_tells_somebody(undisturbed: dict[str, Any]) -> None:
-    assert {name for tick in undisturbed["ticks"][TICK:] for name, _ in tick} == set(POINTS)
-    assert len(undisturbed["keys"]) == len(set(undisturbed["keys"])) >= 2
-    assert json.dumps(undisturbed["shown"])
+@pytest.fixture(scope="module")
+def tick(undisturbed: list[Tick]) -> Tick:
+    """The tick in which they die: the one over midnight, which also writes history and checkpoints, with trouble in it."""
+    return next(tick for tick in undisturbed[2:] if "history block" in tick.points)
+
+
+def test_the_tick_that_is_disturbed_has_it_all(undisturbed: list[Tick], tick: Tick) -> None:
+    count = Counter(tick.points)
+    assert count.keys() == POINTS
+    assert min(count["block"], count["history block"], count["published"], count["delivered"]) >= 3
+    assert len(set(tick.taken)) == len(tick.taken) == count["delivered"]
+    incidents = tick.shown["incidents"]
+    assert any(one["anomalies"] and one["pattern_changes"] for one in incidents)
+    assert any(one["heads_ups"] for one in incidents)
+    assert any(one["recommendations"] for one in undisturbed[-1].shown["incidents"])
+
+
+def outcome(victims: Victims, place: str, undisturbed: list[Tick], tick: Tick) -> None:
+    """When the tick after it is done too, everything must be as it would have been, and told: once, or again with its key."""
+    victims.run(place, tick.number + 2)
+    assert show(place) == undisturbed[tick.number + 1].shown
+    assert sorted(set(victims.hook.taken)) == sorted(tick.taken + undisturbed[tick.number + 1].taken)
+    assert max(Counter(victims.hook.taken).values()) <= 2
+
+
+def test_killed_at_any_point_and_started_again_the_results_are_those_of_an_undisturbed_run(
+    victims: Victims, undisturbed: list[Tick], tick: Tick, tmp_path: Path
+) -> None:
+    for number, point in enumerate(tick.points, start=1):
+        victims.hook.taken.clear()
+        place = f"sqlite {shutil.copy(tick.before, tmp_path / f'{number}.db')}"
+        assert victims.run(place, tick.number + 1, die=number) == tick.points[:number]
+        outcome(victims, place, undisturbed, tick)
+        again = len(victims.hook.taken) - len(set(victims.hook.taken))
+        assert again == (point == "delivered")
+
+
+def test_killed_at_one_point_after_the_other_it_gets_there_in_elasticsearch_too(
+    victims: Victims, undisturbed: list[Tick], tick: Tick, elasticsearch_url: str, es_prefix: str
+) -> None:
+    place = f"elasticsearch {elasticsearch_url} {es_prefix}"
+    victims.run(place, tick.number)
+    victims.hook.taken.clear()
+    committed = tick.points.index("after commit") + 1
+    for number in range(1, committed + 1):  # up to its commit, each that is started begins the tick anew
+        assert victims.run(place, tick.number + 1, die=number) == tick.points[:number]
+    count = Counter(tick.points[committed:])
+    for number in range(1, count["published"] + 1):  # then each publishes from the first what was left
+        assert victims.run(place, tick.number + 2, die=number) == ["published"] * number
+    for number in range(count["delivered"]):  # and delivers again what was delivered last, as there is no note of it
+        repeated = min(number, 1)
+        passed = victims.run(place, tick.number + 2, die=count["published"] + repeated + 1)
+        assert passed[count["published"] :] == ["delivered"] * (repeated + 1)
+    outcome(victims, place, undisturbed, tick)
