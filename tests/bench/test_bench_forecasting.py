@@ -220,6 +220,7 @@ def test_predict_against_prophet() -> None:
     )
     assert with_samples / first >= 20_000
     assert without / again >= 5_000
+    assert without / first >= 4_000
 
 
 _FLEET = """

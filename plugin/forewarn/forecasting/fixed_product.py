@@ -44,18 +44,24 @@ class Columns:
         if not n or not across:
             out[:] = _by_columns(beta, self._X)
             return
-        down = -(-n // TILE)
-        left = beta
-        if n % TILE:
-            left = np.zeros((down * TILE, K))
-            left[:n] = beta
-        with one_thread():
-            tiles = np.matmul(left.reshape(down, 1, TILE, K), self._tiles)
-        fits = not n % TILE and not T % _COLUMNS
-        whole = out if fits else np.empty((down * TILE, across * _COLUMNS))
-        whole.reshape(down, TILE, across, _COLUMNS).transpose(0, 2, 1, 3)[...] = tiles
-        if not fits:
-            out[:] = whole[:n, :T]
+        whole = n - n % TILE if not T % _COLUMNS else 0
+        if whole:
+            _tiled(beta[:whole], self._tiles, out[:whole])
+        if whole < n:
+            rest = n - whole
+            left = np.zeros((-(-rest // TILE) * TILE, K))
+            left[:rest] = beta[whole:]
+            padded = np.empty((len(left), across * _COLUMNS))
+            _tiled(left, self._tiles, padded)
+            out[whole:] = padded[:rest, :T]
+
+
+def _tiled(left: Float, tiles: Float, out: Float) -> None:
+    """Writes the products of whole tiles: `left` [n, K] and `tiles` [m, K, columns] give `out` [n, m * columns]."""
+    n, K = left.shape
+    places = out.reshape(n // TILE, TILE, len(tiles), _COLUMNS).transpose(0, 2, 1, 3)
+    with one_thread():
+        np.matmul(left.reshape(-1, 1, TILE, K), tiles, out=places)
 
 
 def _by_columns(beta: Float, X: Float) -> Float:
@@ -76,8 +82,11 @@ def _holds(K: int) -> bool:
     rng = np.random.default_rng(K)
     left, right = rng.normal(size=(TILE, K)), rng.normal(size=(K, _COLUMNS))
     expected = np.matmul(left[None, None], right[None])[0, 0]
+    place = np.empty((2 * TILE, 2 * _COLUMNS))  # also where the rows of a tile do not follow each other
     for rows, columns in ((1, 0), (0, 1), (7, 5), (32, 48), (63, 95)):
-        moved = np.matmul(np.roll(left, rows, axis=0)[None, None], np.roll(right, columns, axis=1)[None])[0, 0]
-        if not np.array_equal(np.roll(moved, (-rows, -columns), axis=(0, 1)), expected):
-            return False
+        moved = np.roll(left, rows, axis=0), np.roll(right, columns, axis=1)
+        _tiled(np.tile(moved[0], (2, 1)), np.stack([moved[1]] * 2), place)
+        for part in place.reshape(2, TILE, 2, _COLUMNS).transpose(0, 2, 1, 3).reshape(-1, TILE, _COLUMNS):
+            if not np.array_equal(np.roll(part, (-rows, -columns), axis=(0, 1)), expected):
+                return False
     return True

@@ -82,8 +82,9 @@ class _Prepared:
     def __init__(self, model: Model) -> None:
         self.arrays = {name: model.arrays[name] for name in _PARAMETERS}
         a, growth = self.arrays, model.layout["growth"]
-        self.trend = _Trend(a, growth)
-        self.spread = _Spread.of(a, growth, model.step)
+        shifts = _Shifts(a)
+        self.trend = _Trend(a, growth, shifts)
+        self.spread = _Spread.of(a, growth, model.step, shifts)
         self.coefficients = np.empty((len(a["k"]), a["beta"].shape[1] + 2))
         """Of the columns X, days and 1: the forecasts [S] behind the last changepoint, where seasonality is additive."""
         self.coefficients[:, :-2] = a["beta"]
@@ -149,25 +150,43 @@ def _days(at: Float) -> Float:
     return days
 
 
+class _Shifts:
+    """The shifts of the slope of S rows, of which the most are 0: `delta` [n] at the instants `change` [n] of the rows `row`
+    [n], in the order of rows and, in each, of changepoints. `count` [S] is how many changepoints a row has, 0 or not.
+
+    What is added up over them is added one by one, in that order: the sum of a row has the same bits in any company.
+    """
+
+    def __init__(self, a: Arrays) -> None:
+        changes, delta = a["changepoints"], a["delta"]
+        S, D = changes.shape
+        self.count = np.full(S, D)
+        if D and np.isnan(changes[:, -1]).any():  # the padding is last
+            self.count -= np.count_nonzero(np.isnan(changes), axis=1)
+        at = np.flatnonzero(delta != 0)
+        self.row = at // max(1, D)
+        self.delta, self.change = delta.reshape(-1)[at], changes.reshape(-1)[at]
+        self.last = np.full(S, -np.inf)
+        """The instants [S] of the last changepoints; -inf: a row has none."""
+        some = np.flatnonzero(self.count)
+        self.last[some] = changes[some, self.count[some] - 1]
+
+
 class _Trend:
     """The scaled trends of S rows. Behind the instant `last` [S] of its last changepoint (-inf: there is none) each is
     slope * days + offset, [S] each, with the days of `_days`.
     """
 
-    def __init__(self, a: Arrays, growth: str) -> None:
+    def __init__(self, a: Arrays, growth: str, shifts: _Shifts) -> None:
         self._a = a
         start, scale = a["t_start"], a["t_scale"]
         slope, offset = np.array(a["k"] if growth != "flat" else np.zeros_like(a["m"])), np.array(a["m"])
         self.last = np.full(len(slope), -np.inf)
-        if growth != "flat" and a["changepoints"].shape[1]:
-            delta = a["delta"].T.copy()  # columns one after the other, as the sums over them go
-            change = a["changepoints"].T.copy()
-            np.fmax(self.last, np.fmax.reduce(change, axis=0), out=self.last)
-            lift = _scaled(change, start, scale)
-            lift *= delta
-            for j in range(len(delta)):
-                slope += delta[j]
-                offset -= lift[j]
+        if growth != "flat":
+            self.last = shifts.last
+            row = shifts.row
+            np.add.at(slope, row, shifts.delta)
+            np.subtract.at(offset, row, (shifts.change - start[row]) / scale[row] * shifts.delta)
         self.slope = slope * (DAY / scale)
         self.offset = offset + slope * ((_EPOCH * DAY - start) / scale)
 
@@ -220,7 +239,7 @@ class _Spread:
     step: int
 
     @classmethod
-    def of(cls, a: Arrays, growth: str, step: int) -> "_Spread":
+    def of(cls, a: Arrays, growth: str, step: int, shifts: _Shifts) -> "_Spread":
         """The deviations of all rows of a model with these arrays."""
         scale, end = a["y_scale"], a["history_end"]
         # The power of two in the scale goes under the root, or is multiplied last where its square would be too large:
@@ -232,12 +251,10 @@ class _Spread:
         last = None if fold else np.ldexp(1.0, power)[:, None]
         under = 2 * power if fold else np.zeros_like(power)
         noise = np.ldexp(noise, under)[:, None]
-        D = a["changepoints"].shape[1] - np.count_nonzero(np.isnan(a["changepoints"]), axis=1)
+        D = shifts.count
         if growth == "flat" or not D.any():
             return cls(last, noise, None, end, step)
-        total = np.zeros(len(D))
-        for size in np.abs(a["delta"]).T.copy():
-            total += size
+        total = np.bincount(shifts.row, np.abs(shifts.delta), minlength=len(D))
         dt = step / a["t_scale"]
         b = (total / np.maximum(D, 1) + 1e-8) * dt * share
         growing = np.minimum(1.0, D * dt) * 2.0 * np.square(b)
