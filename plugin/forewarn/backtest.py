@@ -112,7 +112,7 @@ def score_rows(times: Int, values: Float, detector: Detector, make_rooms: MakeRo
     grid = TimeGrid(int(bucket[first_rows[0]]) * step, step, int(bucket[first_rows[-1]] - bucket[first_rows[0]]) + 1)
     line = np.full(grid.size, np.nan)
     line[bucket[first_rows] - bucket[first_rows[0]]] = values[first_rows]
-    detector = replace(detector, step=step)
+    detector = replace(detector, step=step, revise_within=0)  # every row is there from the start
     rooms = make_rooms(detector, RowSource(SeriesKey(detector.name), grid, line))
     column = np.full(len(times), -1, np.int64)
     column[first_rows] = bucket[first_rows] - bucket[first_rows[0]]

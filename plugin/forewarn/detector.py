@@ -118,6 +118,8 @@ class Detector:
     fits_per_tick: int = 120
     warm_up: int = DAY
     """How much of the past a detector scores, without notifying, on its first start."""
+    revise_within: int = 6 * HOUR
+    """How long after its end a bucket is looked at again for documents that come late; 0 = never. At most a day."""
     retire_after: int = 7 * DAY
     silence: Silence = "auto"
     """Whether a series that stops is an anomaly."""

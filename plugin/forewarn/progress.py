@@ -5,21 +5,24 @@ Owns Moved, the outcome. Reads sources and writes history blocks (which nothing 
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from forewarn.anomaly import Anomaly
 from forewarn.detector import DAY, Detector
 from forewarn.errors import ModelError, SourceError
+from forewarn.revising import look_again
 from forewarn.series import SeriesBatch
 from forewarn.state import DetectorState, Span
 from forewarn.stream import Chunk, Rooms, Stream, advance, begin
+from forewarn.tail import Corrections
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Moved:
-    """How far one detector got in this tick; `days` are the history blocks written for it, `failing` why it stopped early.
+    """How far one detector got in this tick; `days` are the history blocks written for it, `late` is what its second look
+    found, `failing` why it stopped early.
 
     `state` is that before the tick (or of the first start); both are None if the detector could not even begin.
     """
@@ -29,6 +32,7 @@ class Moved:
     stream: Stream | None = None
     chunks: tuple[Chunk, ...] = ()
     days: tuple[Span, ...] = ()
+    late: Corrections = field(default_factory=Corrections.none)
     failing: str = ""
 
     def changes(self) -> list[tuple[int, Anomaly]]:
@@ -37,18 +41,27 @@ class Moved:
 
 
 def move(
-    detector: Detector, rooms: Rooms, stream: Stream | None, state: DetectorState | None, now: int, origin: int | None
+    detector: Detector,
+    rooms: Rooms,
+    stream: Stream | None,
+    state: DetectorState | None,
+    now: int,
+    wall: int,
+    origin: int | None,
 ) -> Moved:
-    """The detector moved to the last bucket that is due at `now`. What it made before its source failed is kept."""
+    """The detector moved to the last bucket that is due at `now`, from what its source holds at `wall`. What it made before
+    its source failed is kept.
+    """
     until = detector.watermark(now)
     if stream is None and origin is not None and until < origin:
         return Moved(detector)  # its first bucket is not due yet
     chunks: list[Chunk] = []
     days: list[Span] = []
-    failing = ""
+    late, failing = Corrections.none(), ""
     try:
         if stream is None or state is None:
             stream, state, days = _start(detector, rooms, now, origin)
+        stream, late = look_again(stream, rooms, until, wall)
         while stream.watermark < until:
             stream, chunk = advance(stream, rooms, until)
             chunks.append(chunk)
@@ -58,7 +71,7 @@ def move(
     except (SourceError, ModelError) as error:
         failing = str(error)
         log.warning("event=detector_failed detector=%s why=%s", detector.name, error)
-    return Moved(detector, state, stream, tuple(chunks), tuple(days), failing)
+    return Moved(detector, state, stream, tuple(chunks), tuple(days), late, failing)
 
 
 def _start(detector: Detector, rooms: Rooms, now: int, origin: int | None) -> tuple[Stream, DetectorState, list[Span]]:
@@ -69,7 +82,7 @@ def _start(detector: Detector, rooms: Rooms, now: int, origin: int | None) -> tu
     days = [_keep(rooms, day, now) for batch in reversed(slices) for day in _by_day(batch)]
     stream = replace(stream, history=tuple(name for span in days for name in span.names))
     notify_from = now if origin is None else origin
-    state = DetectorState(detector.name, detector.fingerprint, first, first, notify_from, stream.mark)
+    state = DetectorState(detector.name, detector.fingerprint, first, first, notify_from, stream.tail.start)
     return stream, state, days
 
 

@@ -38,22 +38,29 @@ from forewarn.results import Publication, ScoreBlock, SeriesRecord
 from forewarn.series import SeriesBatch, SeriesKey, TimeGrid
 from forewarn.state import Checkpoint, DetectorState, Span
 from forewarn.stream import Chunk, Rooms, Stream
+from forewarn.tail import Corrections, Tail
 
 KEYS_PER_BLOCK: Final = 8192
 PATTERNS_PER_BLOCK: Final = 2048
 ROWS_PER_BLOCK: Final = 1024
+CORRECTIONS_PER_BLOCK: Final = 150_000
 CARRY_BYTES: Final = 4_000_000
 
 Put = Callable[[bytes], str]
 
 
 def save(
-    put: Put, before: DetectorState, stream: Stream, chunks: Sequence[Chunk], days: Sequence[Span]
+    put: Put,
+    before: DetectorState,
+    stream: Stream,
+    chunks: Sequence[Chunk],
+    days: Sequence[Span],
+    late: Corrections,
 ) -> tuple[DetectorState, tuple[str, ...]]:
     """Writes what changed and returns the state that names it, and the journal blocks whose results are to
     be published.
 
-    `days` are the history blocks that the caller wrote for these chunks.
+    `days` are the history blocks that the caller wrote for these chunks, `late` is what the second look before them found.
     """
     journal = tuple(Span(chunk.start, chunk.end, (put(_journal(chunk, stream)),)) for chunk in chunks)
     new = [chunk for chunk in chunks if chunk.carry is not None][-2:]
@@ -64,20 +71,25 @@ def save(
         *(span for span in before.models if span.start >= oldest or span.start in needed),
         *(Span(fit.slot, fit.slot, tuple(put(part) for part in _fit_blocks(fit))) for fit in fits),
     )
-    keep_from = stream.mark - stream.detector.fit_window - DAY
+    mark = stream.tail.start
+    keep_from, journal_from = mark - stream.detector.fit_window - DAY, min(oldest, mark)
+    corrections = (*before.corrections, *_correction_spans(put, late, stream.detector.step))
     return (
         replace(
             before,
             watermark=stream.watermark,
-            mark=stream.mark,
+            mark=mark,
             keys=tuple(put(block) for block in _key_blocks(stream.registry.keys)),
             registry=put(_registry_block(stream.registry)),
             opened=put(_opened_block(stream)),
             catalogue=tuple(put(block) for block in _catalogue_blocks(tuple(stream.catalogue.values()))),
             history=tuple(span for span in (*before.history, *days) if span.end > keep_from),
-            journal=tuple(span for span in (*before.journal, *journal) if span.end > oldest),
+            journal=tuple(span for span in (*before.journal, *journal) if span.end > journal_from),
             checkpoints=checkpoints,
             models=models,
+            corrections=tuple(span for span in corrections if span.end > mark),
+            settled=stream.settled,
+            looked=stream.looked,
         ),
         tuple(name for span in journal for name in span.names),
     )
@@ -106,16 +118,19 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
             carry, in_force = _replay(span, values, keys, fits, carry, in_force, detector, rooms)
         if rooms.watch is not None and watched is not None and span.start >= watched.at:
             watched = _listen_again(span, values, keys, detector, rooms.watch, watched)
-    tail = tuple(_tail(span, values, keys, detector) for span, values in journal if span.end > state.mark and values.size)
+    scored = [_part(span, values, keys, detector) for span, values in journal if span.end > state.mark and values.size]
+    tail = Tail(state.mark, tuple(part.between(state.mark, state.watermark) for part in scored))
+    for span in state.corrections:
+        for name in span.names:
+            tail = tail.with_corrections(_corrections(store.get_block(name)).since(state.mark))
     return Stream(
         detector,
         state.watermark,
-        state.mark,
+        tail,
         registry,
         in_force,
         carry,
         tuple(anomaly_from(anomaly) for anomaly in opened["opened"]),
-        tuple(part.between(state.mark, state.watermark) for part in tail),
         tuple(name for span in state.history for name in span.names),
         {one.id: one for one in patterns},
         tuple(heads_up_from(one) for one in opened["heads_ups"]),
@@ -123,6 +138,8 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
         silences,
         watched,
         Tally(*opened.get("tally", ())),
+        state.settled,
+        state.looked,
     )
 
 
@@ -252,7 +269,7 @@ def _listen_again(
 ) -> Carry:
     if not values.size:
         return watch.start(span.end)
-    return watch.learn(_tail(span, values, keys, detector), carry)
+    return watch.learn(_part(span, values, keys, detector), carry)
 
 
 def _replay(
@@ -310,7 +327,7 @@ def _recent(
     grid = TimeGrid(watermark - size * detector.step, detector.step, size)
     values = np.full((len(keys), size), np.nan)
     for span, block in journal:
-        part = _tail(span, block, keys, detector).between(grid.start, grid.end)
+        part = _part(span, block, keys, detector).between(grid.start, grid.end)
         first = grid.index(part.grid.start)
         values[: len(part.keys), first : first + part.grid.size] = part.values
     return SeriesBatch(keys, grid, values)
@@ -329,9 +346,21 @@ def _catalogue_blocks(patterns: Sequence[Pattern]) -> Iterable[bytes]:
         yield encode({"patterns": [pattern_json(one) for one in patterns[low : low + PATTERNS_PER_BLOCK]]}, {})
 
 
-def _tail(span: Span, values: NDArray[np.float64], keys: Sequence[SeriesKey], detector: Detector) -> SeriesBatch:
+def _part(span: Span, values: NDArray[np.float64], keys: Sequence[SeriesKey], detector: Detector) -> SeriesBatch:
     grid = TimeGrid(span.start, detector.step, values.shape[1])
     return SeriesBatch(tuple(keys[: values.shape[0]]), grid, values)
+
+
+def _correction_spans(put: Put, late: Corrections, step: int) -> Iterable[Span]:
+    for low in range(0, late.rows.size, CORRECTIONS_PER_BLOCK):
+        rows, times, values = (one[low : low + CORRECTIONS_PER_BLOCK] for one in (late.rows, late.times, late.values))
+        block = put(encode({}, {"rows": rows, "times": times, "values": values}))
+        yield Span(int(times.min()), int(times.max()) + step, (block,))
+
+
+def _corrections(content: bytes) -> Corrections:
+    arrays = decode(content)[1]
+    return Corrections(arrays["rows"], arrays["times"], arrays["values"])
 
 
 def _fit_blocks(fit: Fit) -> Iterable[bytes]:

@@ -60,10 +60,22 @@ class DetectorState:
     """The newest two, so that late values can be replayed from the older."""
     models: tuple[Span, ...] = ()
     """Fits by slot (`start`); the newest that holds a series is in force."""
+    corrections: tuple[Span, ...] = ()
+    """What second looks found of buckets after `mark`, the older first."""
+    settled: int = 0
+    """Buckets before this are final."""
+    looked: int = 0
+    """Up to where the detector was to be moved at its last second look."""
 
     def names(self) -> set[str]:
         """All blocks that this state needs."""
-        spans: tuple[Span | Checkpoint, ...] = (*self.history, *self.journal, *self.checkpoints, *self.models)
+        spans: tuple[Span | Checkpoint, ...] = (
+            *self.history,
+            *self.journal,
+            *self.checkpoints,
+            *self.models,
+            *self.corrections,
+        )
         watched = (name for checkpoint in self.checkpoints for name in checkpoint.watch)
         named = (name for span in spans for name in span.names)
         return {*self.keys, *self.catalogue, self.registry, self.opened, *named, *watched} - {""}
@@ -128,7 +140,7 @@ def _spans(raw: list[Mapping[str, Any]]) -> tuple[Span, ...]:
 
 
 def _detector(raw: dict[str, Any]) -> DetectorState:
-    spans = {name: _spans(raw[name]) for name in ("history", "journal", "models")}
+    spans = {name: _spans(raw.get(name, [])) for name in ("history", "journal", "models", "corrections")}
     checkpoints = tuple(
         Checkpoint(c["at"], tuple(c["names"]), tuple(c["slots"]), tuple(c.get("watch", ()))) for c in raw["checkpoints"]
     )

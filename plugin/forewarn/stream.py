@@ -21,11 +21,14 @@ from forewarn.pattern import Mined, Pattern
 from forewarn.ports import EpisodeFold, Forecaster, History, MetricSource, MinedSource, Outlook, Predictor, Scorer, SilenceWatch
 from forewarn.registry import NEVER, Registry, next_midnight
 from forewarn.series import Float, SeriesBatch, TimeGrid
+from forewarn.tail import Int, Tail
 
 CHUNK_CELLS = 100_000
 """Cells (series x buckets) that are read, scored and journalled at once: a journal block then stays below 5 MB."""
 STOPGAP = "seasonal_median"
 """The engine for a series that has no model yet while the budget of fits is used up."""
+NEVER_LATE = 2**62
+"""`Stream.settled` where the source holds everything from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,12 @@ class Stream:
 
     detector: Detector
     watermark: int
-    mark: int
-    """Where history ends and `tail` begins."""
+    tail: Tail
+    """What was scored since history ends."""
     registry: Registry
     in_force: InForce
     carry: Carry
     opened: tuple[Anomaly, ...] = ()
-    tail: tuple[SeriesBatch, ...] = ()
     history: tuple[str, ...] = ()
     catalogue: Mapping[str, Pattern] = field(default_factory=dict)
     """Every pattern of a log stream, in the order of first sight."""
@@ -78,6 +80,10 @@ class Stream:
     """What the watch for silence carries."""
     tally: Tally = field(default_factory=Tally)
     """What the episodes of a detector with a budget of alerts became."""
+    settled: int = NEVER_LATE
+    """Buckets before this are final, read or not: no documents of theirs are waited for any more."""
+    looked: int = 0
+    """Up to where the stream was to be moved when its source was last looked at again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,23 +124,30 @@ def fresh(detector: Detector, rooms: Rooms, origin: int) -> Stream:
     """A stream without any past, that will score from bucket `origin`."""
     mark = origin // detector.coarse_step * detector.coarse_step
     watched = None if rooms.watch is None else rooms.watch.start(origin)
-    return Stream(detector, origin, mark, Registry.empty(), InForce((), ()), rooms.scorer.start((), origin), watched=watched)
+    carry = rooms.scorer.start((), origin)
+    return Stream(detector, origin, Tail(mark), Registry.empty(), InForce((), ()), carry, watched=watched)
+
+
+def revised_within(detector: Detector, rooms: Rooms) -> int:
+    """How long after its end a bucket may still change, in ms; lines of logs are read once."""
+    return detector.revise_within if rooms.mined is None else 0
 
 
 def begin(detector: Detector, rooms: Rooms, origin: int) -> tuple[Stream, list[SeriesBatch]]:
     """A stream that will score from bucket `origin`, and the coarse history that its source holds before it, newest first.
 
-    The one time that the source is read for history.
+    The one time that the source is read for history, where what comes late is left out.
     """
     stream = fresh(detector, rooms, origin)
-    slices = list(rooms.fill(rooms.source, detector, stream.mark - detector.fit_window, stream.mark))
+    mark = stream.tail.start
+    slices = list(rooms.fill(rooms.source, detector, mark - detector.fit_window, mark))
     complete: list[SeriesBatch] = []
     before = Registry.empty()
     for part in reversed(slices):
         seen = before.observe(part)
         complete.append(SeriesBatch(seen.keys, part.grid, seen.complete(part, before, detector)))
         before = seen
-    return replace(stream, registry=before), complete[::-1]
+    return replace(stream, registry=before, settled=origin), complete[::-1]
 
 
 def advance(stream: Stream, rooms: Rooms, until: int) -> tuple[Stream, Chunk]:
@@ -182,10 +195,10 @@ def advance(stream: Stream, rooms: Rooms, until: int) -> tuple[Stream, Chunk]:
     if rooms.tune is not None:
         every = spacing(detector, current.tally, int(np.count_nonzero(~retired)))
         current = replace(current, carry=rooms.tune(current.carry, every), tally=faded(current.tally))
-    cut = end // detector.coarse_step * detector.coarse_step
-    day = _coarse_tail(current, rooms, cut)
-    rest = tuple(part.between(cut, end) for part in current.tail if part.grid.end > cut)
-    return replace(current, mark=cut, tail=rest), replace(
+    cut = _history_ends(current, rooms, end)
+    everyone_now = np.arange(len(current.registry.keys))
+    day = _coarse_tail(current, rooms, everyone_now, cut)
+    return replace(current, tail=current.tail.since(cut)), replace(
         chunk,
         day=day,
         carry=current.carry,
@@ -234,7 +247,7 @@ def _step(
     if mined is not None:
         changes = with_patterns(changes, stream.catalogue, mined.patterns)
     step = Step(actual, forecast, calibration, stream.carry, scores, changes, novel)
-    moved = replace(stream, registry=registry, carry=after, opened=opened, tail=(*stream.tail, actual), watermark=stop)
+    moved = replace(stream, registry=registry, carry=after, opened=opened, tail=stream.tail.with_part(actual), watermark=stop)
     if rooms.outlook is not None:
         moved, foreseen = _foresee(moved, rooms, rooms.outlook, actual)
         step = replace(step, foreseen=foreseen)
@@ -316,7 +329,7 @@ def _fit(stream: Stream, rooms: Rooms, rows: Sequence[int], at: int, spec: Model
     end = at // coarse * coarse
     grid = TimeGrid.between(end - detector.fit_window, end, coarse)
     past = rooms.history.read(stream.history, keys, grid)
-    recent = _coarse_tail(stream, rooms, end).take(keys)
+    recent = _coarse_tail(stream, rooms, np.asarray(rows, np.int64), end)
     values = past.values.copy()
     first = grid.index(recent.grid.start)
     width = min(recent.grid.size, grid.size)
@@ -336,14 +349,19 @@ def _fit(stream: Stream, rooms: Rooms, rows: Sequence[int], at: int, spec: Model
     return replace(stream, registry=registry, in_force=in_force), fit
 
 
-def _coarse_tail(stream: Stream, rooms: Rooms, end: int) -> SeriesBatch:
-    """What was scored since `mark`, coarsely, up to `end` (a multiple of the coarse step)."""
-    step = stream.detector.step
-    keys = stream.registry.keys
-    grid = TimeGrid(stream.mark, step, max(0, (end - stream.mark) // step))
-    values = np.full((len(keys), grid.size), np.nan)
-    for part in stream.tail:
-        clipped = part.between(stream.mark, end)
-        first = grid.index(clipped.grid.start)
-        values[: len(clipped.keys), first : first + clipped.grid.size] = clipped.values
-    return rooms.coarsen(SeriesBatch(keys, grid, values), stream.detector.coarse_step)
+def _history_ends(stream: Stream, rooms: Rooms, midnight: int) -> int:
+    """Up to where history is written at `midnight`: what is final by then, as a rule all that ended `revise_within` ago.
+
+    While second looks fail it waits for them, but for no longer than the journal reaches back.
+    """
+    final = min(stream.settled, midnight - revised_within(stream.detector, rooms))
+    coarse = stream.detector.coarse_step
+    return max(stream.tail.start, max(final, midnight - DAY) // coarse * coarse)
+
+
+def _coarse_tail(stream: Stream, rooms: Rooms, rows: Int, end: int) -> SeriesBatch:
+    """What is known of some rows since history ends, coarsely, up to `end` (a multiple of the coarse step)."""
+    start, step = stream.tail.start, stream.detector.step
+    grid = TimeGrid(start, step, max(0, (end - start) // step))
+    keys = tuple(stream.registry.keys[row] for row in rows)
+    return rooms.coarsen(SeriesBatch(keys, grid, stream.tail.values(rows, grid)), stream.detector.coarse_step)

@@ -84,19 +84,19 @@ def run_tick(parts: Parts, memory: Memory | None, now: int, wall: int, nonce: st
     memory = memory or load_memory(parts)
     refuse(memory.head, now, wall)
     try:
-        return _tick(parts, memory, now, nonce)
+        return _tick(parts, memory, now, wall, nonce)
     except StoreRejected as error:
         if _superseded(parts, memory.head):
             raise StoreConflict(f"another scheduler has gone on: {error}") from error
         raise
 
 
-def _tick(parts: Parts, memory: Memory, now: int, nonce: str) -> Memory:
+def _tick(parts: Parts, memory: Memory, now: int, wall: int, nonce: str) -> Memory:
     """The flow itself."""
     memory = finish(parts, memory)
     streams, states = memory.streams, {state.name: state for state in memory.head.detectors}
     moved = [
-        move(one, parts.rooms[one.name], streams.get(one.name), states.get(one.name), now, parts.origin)
+        move(one, parts.rooms[one.name], streams.get(one.name), states.get(one.name), now, wall, parts.origin)
         for one in parts.detectors
     ]
     parts.passed("read")
@@ -161,7 +161,7 @@ def write(
     for one in moved:
         if one.state is None or one.stream is None:
             continue
-        states[one.detector.name], journal = save(put, one.state, one.stream, one.chunks, one.days)
+        states[one.detector.name], journal = save(put, one.state, one.stream, one.chunks, one.days, one.late)
         unpublished.extend((one.detector.name, name) for name in journal)
     if found.changed:
         unpublished.append((INCIDENTS, put(incident_block(found.changed))))

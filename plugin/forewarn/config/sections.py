@@ -172,14 +172,15 @@ class WatchedSection:
 class DetectorSection(WatchedSection):
     """One item of `detectors:`; its files are CSV, NDJSON or Parquet."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        "revise_within": "it will say how late data may come",
-    }
-
     function: str = setting(FUNCTION, "What is computed over the documents of a bucket. `rate` is per second.")
     field: str | None = setting(TEXT, "The field that `function` is computed of; not for count, rate and ratio.", None)
     counter: bool = setting(
         SWITCH, "Whether the field only ever grows, but for resets: then its gain a second is watched.", _DETECTOR["counter"]
+    )
+    revise_within: int = setting(
+        duration(0, DAY),
+        "How long after a bucket's end documents of it may come and still be learnt from; 0s = nothing is read twice.",
+        _DETECTOR["revise_within"],
     )
     of: str | Mapping[str, Any] | None = setting(QUERY, "For `ratio`: the documents whose share is computed.", None)
     threshold: ThresholdSection = setting(

@@ -51,6 +51,7 @@ def detector_of(section: DetectorSection, calendars: CalendarsSection, place: Pl
         function=section.function,
         field=section.field,
         counter=section.counter,
+        revise_within=section.revise_within,
         of=section.of,
         split_by=section.split_by,
         threshold=limits,
