@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,8 @@ class Part:
         return np.asarray(offsets * self.scale[rows] + self.reference[rows], dtype=np.float64)
 
 
-def encode(batch: SeriesBatch) -> bytes:
-    """The bytes of a block; the same values always give the same. Raises ValueError for infinities."""
+def compact(batch: SeriesBatch) -> Part:
+    """The block that a batch becomes, with the accuracy of its bytes. Raises ValueError for infinities."""
     with np.errstate(over="ignore", invalid="ignore"):
         reference = _rounded(_medians(batch.values))[:, None]
         difference = batch.values - reference
@@ -53,12 +54,14 @@ def encode(batch: SeriesBatch) -> bytes:
     # A power of two changes no digit; with it, offsets fit into float32 whatever the unit of the values is.
     scale = np.ldexp(1.0, np.frexp(largest)[1] - 1)
     offsets = (difference / scale).astype(np.float32)
-    meta = {
-        "kind": _KIND,
-        "keys": [[key.detector, [list(pair) for pair in key.entity]] for key in batch.keys],
-        "grid": [batch.grid.start, batch.grid.step, batch.grid.size],
-    }
-    return blocks.encode(meta, {"offsets": offsets, "scale": scale, "reference": reference})
+    return Part(batch.keys, _names(_plain(batch.keys)), batch.grid, offsets, scale, reference)
+
+
+def encode(batch: SeriesBatch) -> bytes:
+    """The bytes of a block; the same values always give the same. Raises ValueError for infinities."""
+    part, grid = compact(batch), batch.grid
+    meta = {"kind": _KIND, "keys": _plain(part.keys), "grid": [grid.start, grid.step, grid.size]}
+    return blocks.encode(meta, {"offsets": part.offsets, "scale": part.scale, "reference": part.reference})
 
 
 def decode(content: bytes) -> Part:
@@ -68,9 +71,9 @@ def decode(content: bytes) -> Part:
         if meta["kind"] != _KIND:
             raise ModelMismatch(f"not a block of history but of {meta['kind']}")
         keys = tuple(SeriesKey(detector, tuple((f, v) for f, v in entity)) for detector, entity in meta["keys"])
-        names = blake2b(json.dumps(meta["keys"]).encode(), digest_size=16).hexdigest()
         start, step, size = meta["grid"]
-        part = Part(keys, names, TimeGrid(start, step, size), arrays["offsets"], arrays["scale"], arrays["reference"])
+        names, grid = _names(meta["keys"]), TimeGrid(start, step, size)
+        part = Part(keys, names, grid, arrays["offsets"], arrays["scale"], arrays["reference"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelMismatch(f"not a block of history: {error!r}") from error
     if part.offsets.shape != (len(keys), size):
@@ -100,6 +103,14 @@ def assemble(parts: Sequence[Part], keys: Sequence[SeriesKey], grid: TimeGrid) -
             source, target = part.grid.index(common.start), grid.index(common.start)
             values[ours, target : target + common.size] = part.values(theirs, slice(source, source + common.size))
     return SeriesBatch(tuple(keys), grid, values)
+
+
+def _plain(keys: Sequence[SeriesKey]) -> list[list[Any]]:
+    return [[key.detector, [list(pair) for pair in key.entity]] for key in keys]
+
+
+def _names(plain: list[list[Any]]) -> str:
+    return blake2b(json.dumps(plain).encode(), digest_size=16).hexdigest()
 
 
 def _medians(values: Float) -> Float:
