@@ -27,6 +27,8 @@ Query = str | Mapping[str, Any] | None
 FUNCTIONS: Final = ("count", "rate", "avg", "sum", "min", "max", "median", "cardinality", "ratio")  # and pNN
 ZERO_WHEN_EMPTY: Final = frozenset({"count", "rate", "sum"})
 """Functions whose value over no documents is 0; over no documents the others have no value."""
+GOOD_WHEN_FEW: Final = ZERO_WHEN_EMPTY | {"cardinality"}
+"""Functions whose value over few documents says as much as over many: they have no `min_count`."""
 DIVIDED_WHEN_COARSE: Final = frozenset({"count", "sum"})
 """Functions whose value over a longer bucket is divided by the number of short buckets in it."""
 SAME_WHEN_COARSE: Final = frozenset({"avg", "rate", "count", "sum"})
@@ -128,13 +130,17 @@ class Detector:
     """What the whole detector should raise, instead of a sensitivity; converted anew every day."""
     counter: bool = False
     """Whether the field only ever grows, but for resets: then its gain a second is what is watched."""
+    min_count: int = 1
+    """The fewest values (for `ratio`: documents) that make a bucket's value one; of fewer there are no data."""
     maintenance: tuple[Maintenance, ...] = ()
     """When nothing is learnt and nothing alarms. A window that is added later masks what is learnt from then on."""
 
     @property
     def watches_silence(self) -> bool:
-        """Whether a stop is of interest: not where it is a value of 0, and only larger ones are anomalous."""
-        return self.silence == "auto" and not (self.zero_when_empty and self.direction == "above")
+        """Whether a stop is of interest: not where it is a value of 0, and only larger ones are anomalous; nor where few
+        documents count as none.
+        """
+        return self.silence == "auto" and self.min_count == 1 and not (self.zero_when_empty and self.direction == "above")
 
     @property
     def percentile(self) -> float | None:
@@ -154,7 +160,7 @@ class Detector:
     @property
     def reads_coarse(self) -> bool:
         """Whether the first fill may read at the coarse step (exactly, or nearly for percentiles)."""
-        return self.function in SAME_WHEN_COARSE or self.percentile is not None
+        return self.min_count == 1 and (self.function in SAME_WHEN_COARSE or self.percentile is not None)
 
     @property
     def fingerprint(self) -> str:
@@ -163,6 +169,7 @@ class Detector:
         return stable_id(
             "detector", self.name, s.name, repr(s.query), s.time_field, self.function, str(self.field), repr(self.of),
             ",".join(self.split_by), self.step, *(["counter"] if self.counter else []),
+            *([f"min_count {self.min_count}"] if self.min_count != 1 else []),
         )  # fmt: skip
 
     def in_maintenance(self, times: NDArray[np.int64], step: int) -> NDArray[np.bool_]:

@@ -35,8 +35,9 @@ class MetricSource(Protocol):
         are (a count over 15 minutes is not divided; `rate` is per second, and so needs no division).
         A bucket without documents is NaN whatever the function: that absence means 0 for count, rate and sum is decided
         by the caller, who knows since when a key exists. A bucket whose documents all lack the field: 0 for sum, 0 for
-        cardinality, NaN for the others. Values of a multi-valued field all count. Documents that lack a split field have
-        the value "". `ratio` is the share of the documents that match `of`.
+        cardinality, NaN for the others; with fewer values (`ratio`: documents) than `min_count` it is NaN. Values of a
+        multi-valued field all count. Documents that lack a split field have the value "". `ratio` is the share of the
+        documents that match `of`.
         Raises SourceUnavailable if it cannot be reached, times out or answers in part (never a partial value),
         SourceRejected if the request can never succeed. An index pattern or a glob that matches nothing gives no series;
         a missing index or file given by its plain name is SourceRejected.

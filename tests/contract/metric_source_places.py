@@ -171,6 +171,11 @@ def expected(
 
 
 def _value(detector: Detector, grid: TimeGrid, inside: Sequence[Document], of: Callable[[Document], bool]) -> float:
+    held = inside if detector.field is None else [value for each in inside for value in values_in(each, detector.field)]
+    return np.nan if 1 < detector.min_count > len(held) else _over(detector, grid, inside, of)
+
+
+def _over(detector: Detector, grid: TimeGrid, inside: Sequence[Document], of: Callable[[Document], bool]) -> float:
     if detector.function == "ratio":
         return sum(map(of, inside)) / len(inside)
     if detector.field is None:

@@ -156,6 +156,27 @@ def test_ratio_is_the_share_of_the_documents_that_match_of(arranged: Arranged, s
         assert_same(arranged.place.source.read(asked, GRID), wanted)
 
 
+@pytest.mark.parametrize("min_count", [2, 4, 9])
+@pytest.mark.parametrize(
+    ("function", "field"),
+    [("ratio", None), ("avg", "v"), ("min", "v"), ("max", "v"), ("median", "v"), ("p95", "v"), ("avg", "code")],
+)
+def test_a_bucket_with_fewer_values_or_documents_than_min_count_has_no_data(
+    arranged: Arranged, function: str, field: str | None, min_count: int
+) -> None:
+    asked = detector(arranged.flat(), function, field, ("service.name",), of="code:200" if function == "ratio" else None)
+    every = arranged.place.source.read(asked, GRID)
+    found = arranged.place.source.read(replace(asked, min_count=min_count), GRID)
+    of = lambda document: document.get("code") == 200  # noqa: E731 - a name for a condition
+    assert_same(found, expected(FLAT, replace(asked, min_count=min_count), GRID, of=of))
+    assert np.isnan(found.values).sum() > np.isnan(every.values).sum()
+    whole = arranged.place.source.read(replace(asked, min_count=min_count, split_by=()), GRID)
+    assert_same(whole, expected(FLAT, replace(asked, min_count=min_count, split_by=()), GRID, of=of))
+    if arranged.listed is not None:
+        listed = replace(asked, min_count=min_count, selection=arranged.listed())
+        assert_same(arranged.place.source.read(listed, GRID), expected(LISTED, listed, GRID, of=of))
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -325,7 +346,7 @@ def test_check_names_every_setting_that_stands_in_the_way(arranged: Arranged) ->
     "change",
     [
         {"function": "mode"}, {"field": None}, {"function": "count"}, {"function": "ratio", "field": None},
-        {"of": "v:1"}, {"split_by": ("region", "region")}, {"field": "user"},
+        {"of": "v:1"}, {"split_by": ("region", "region")}, {"field": "user"}, {"function": "sum", "min_count": 2},
     ],
 )  # fmt: skip
 def test_a_detector_that_makes_no_sense_is_rejected(arranged: Arranged, change: dict[str, object]) -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from forewarn.detector import Detector, Selection
+from forewarn.detector import GOOD_WHEN_FEW, Detector, Selection
 from forewarn.errors import SourceError
 from forewarn.series import SeriesBatch, TimeGrid
 from forewarn.sources.file_buckets import values_in_buckets
@@ -115,6 +116,8 @@ def test_after_any_change_of_the_files_the_answers_are_those_of_a_fresh_reader(
                     write(folder / each, content, step)
             for chosen in data.draw(st.lists(st.sampled_from(ASKED), min_size=1, max_size=3)):
                 detector = asked(folder / f"*{kind}", chosen)
+                if detector.function not in GOOD_WHEN_FEW:
+                    detector = replace(detector, min_count=data.draw(st.integers(1, 3)))
                 grid = data.draw(st.sampled_from(GRIDS))
                 fresh = FileMetrics(room=0)
                 assert answer(source, detector, grid) == answer(fresh, detector, grid)
@@ -208,14 +211,16 @@ def test_what_is_kept_stays_within_the_room_it_has(tmp_path: Path) -> None:
     count=st.integers(1, 60), buckets=st.integers(1, 5), entities=st.integers(1, 3), seed=st.integers(0, 2**32 - 1),
     chosen=st.sampled_from([(name, "v") for name in ("sum", "avg", "min", "max", "median", "p99.9", "p10", "cardinality")]
                            + [(name, None) for name in ("count", "rate", "ratio")]),
+    fewest=st.sampled_from([1, 2, 9]),
 )  # fmt: skip
-@example(count=1500, buckets=5, entities=1, seed=1, chosen=("sum", "v"))
-@example(count=1900, buckets=5, entities=1, seed=2, chosen=("avg", "v"))
+@example(count=1500, buckets=5, entities=1, seed=1, chosen=("sum", "v"), fewest=1)
+@example(count=1900, buckets=5, entities=1, seed=2, chosen=("avg", "v"), fewest=1)
 def test_buckets_have_the_same_values_in_memory_as_in_a_statement_to_the_last_bit(
-    count: int, buckets: int, entities: int, seed: int, chosen: tuple[str, str | None]
+    count: int, buckets: int, entities: int, seed: int, chosen: tuple[str, str | None], fewest: int
 ) -> None:
     rng = np.random.default_rng(seed)
     detector = Detector("d", Selection(path="x"), *chosen, "x:1" if chosen[0] == "ratio" else None, (), 7 * MINUTE)
+    detector = detector if detector.function in GOOD_WHEN_FEW else replace(detector, min_count=fewest)
     grid = TimeGrid(0, 7 * MINUTE, buckets)
     columns = {"entity": rng.integers(0, entities, count).astype(np.int32), "bucket": rng.integers(0, buckets, count)}
     if chosen[0] == "cardinality":

@@ -41,6 +41,8 @@ DETECTOR = [
     ("index: a, function: count, sensitivity: {per_week: 3}", "sensitivity", 'did you mean "incidents_per_week"?'),
     ("index: a, function: count, sensitivity: {incidents_per_week: 0}", "sensitivity.incidents_per_week", "a number above 0"),
     ("index: a, function: sum, field: x, counter: true", "counter", "is for max, min, avg, median of a counter"),
+    ("index: a, function: sum, field: x, min_count: 2", "min_count", "sum is as good over few documents as over many"),
+    ("index: a, function: avg, field: x, min_count: 0", "min_count", "from 1"),
     ("index: a, function: count, silence: off", "silence", "expected one of auto, never"),
     ("index: 'a b', function: count", "index", "expected index, alias, data stream"),
     ("index: [a], function: count", "index", "got a list"),

@@ -19,8 +19,8 @@ START = 20_000 * DAY
 KEY = SeriesKey("d")
 
 
-def detector(function: str, step: int = 5 * MINUTE) -> Detector:
-    return Detector("d", Selection(index="logs"), function, step=step)
+def detector(function: str, step: int = 5 * MINUTE, min_count: int = 1) -> Detector:
+    return Detector("d", Selection(index="logs"), function, step=step, min_count=min_count)
 
 
 class Recording:
@@ -93,10 +93,10 @@ def test_counts_are_divided_down_to_the_bucket(step: int, expected: float) -> No
     assert set(part.values.ravel().tolist()) == {expected}
 
 
-@pytest.mark.parametrize("function", ["max", "min", "cardinality", "ratio"])
-def test_everything_else_is_read_at_the_bucket_and_made_coarse(function: str) -> None:
+@pytest.mark.parametrize(("function", "min_count"), [("max", 1), ("min", 1), ("cardinality", 1), ("ratio", 1), ("avg", 2)])
+def test_everything_else_is_read_at_the_bucket_and_made_coarse(function: str, min_count: int) -> None:
     source = Recording()
-    (part,) = fill(source, detector(function), START, START + DAY)
+    (part,) = fill(source, detector(function, min_count=min_count), START, START + DAY)
     assert source.asked == [TimeGrid(START, 5 * MINUTE, 288)]
     assert part.grid == TimeGrid(START, 15 * MINUTE, 96)
     assert part.values[0, :2].tolist() == [START / MINUTE + 5, START / MINUTE + 20]

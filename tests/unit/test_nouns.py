@@ -84,6 +84,7 @@ def test_the_fingerprint_changes_with_what_the_numbers_mean_and_with_nothing_els
         Detector("web", Selection(index="logs-*"), "avg", split_by=("host",)),
         Detector("web", Selection(index="logs-*"), "avg", step=MINUTE),
         Detector("web", Selection(index="logs-*"), "ratio", of="status:500"),
+        Detector("web", Selection(index="logs-*"), "avg", min_count=5),
     ]
     assert len({one.fingerprint, *(d.fingerprint for d in others)}) == len(others) + 1
 

@@ -271,6 +271,7 @@ def test_a_count_of_which_only_more_is_of_interest_may_stop() -> None:
     assert not detector("count", direction="above").watches_silence
     assert detector("avg", direction="above").watches_silence
     assert not detector(silence="never").watches_silence
+    assert not detector(min_count=2).watches_silence  # few documents are not none
 
 
 def test_zeros_must_be_as_far_from_expected_as_the_detector_asks() -> None:

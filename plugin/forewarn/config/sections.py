@@ -183,6 +183,12 @@ class DetectorSection(WatchedSection):
         _DETECTOR["revise_within"],
     )
     of: str | Mapping[str, Any] | None = setting(QUERY, "For `ratio`: the documents whose share is computed.", None)
+    min_count: int = setting(
+        integer(1, 1_000_000_000),
+        "The fewest values (ratio: documents) of a bucket: one with fewer has no data. Above 1 silence is not watched. Not for "
+        "count, rate, sum and cardinality.",
+        _DETECTOR["min_count"],
+    )
     threshold: ThresholdSection = setting(
         nested(ThresholdSection), "Limits to warn of before they are crossed.", ThresholdSection()
     )

@@ -11,7 +11,18 @@ from forewarn.config.durations import format_duration, parse_duration
 from forewarn.config.kinds import Place
 from forewarn.config.sections import CalendarsSection, DetectorSection, LogSection, WatchedSection
 from forewarn.config.units import Quantity, convert, kind_of
-from forewarn.detector import DAY, FOR_COUNTERS, Detector, Direction, Maintenance, MinDeviation, Selection, Silence, Threshold
+from forewarn.detector import (
+    DAY,
+    FOR_COUNTERS,
+    GOOD_WHEN_FEW,
+    Detector,
+    Direction,
+    Maintenance,
+    MinDeviation,
+    Selection,
+    Silence,
+    Threshold,
+)
 from forewarn.pattern import PATTERN_FIELD, LogStream
 
 WITHOUT_FIELD: Final = frozenset({"count", "rate", "ratio"})
@@ -53,6 +64,7 @@ def detector_of(section: DetectorSection, calendars: CalendarsSection, place: Pl
         counter=section.counter,
         revise_within=section.revise_within,
         of=section.of,
+        min_count=section.min_count,
         split_by=section.split_by,
         threshold=limits,
         unit=unit,
@@ -131,6 +143,8 @@ def _check_function(section: DetectorSection, place: Place) -> None:
         raise place.at("counter").refuse(
             f"is for {', '.join(FOR_COUNTERS)} of a counter, and the function is {section.function}"
         )
+    if section.min_count > 1 and section.function in GOOD_WHEN_FEW:
+        raise place.at("min_count").refuse(f"{section.function} is as good over few documents as over many")
     if section.function == "ratio" and section.of is None:
         raise place.at("of").refuse("is required for ratio: the documents whose share is computed")
     if section.function != "ratio" and section.of is not None:

@@ -5,7 +5,7 @@ Owns: `faults`, `refuse_faults`, `needs_number`. Knows nothing of where the docu
 
 from typing import Final
 
-from forewarn.detector import FUNCTIONS, Detector
+from forewarn.detector import FUNCTIONS, GOOD_WHEN_FEW, Detector
 from forewarn.errors import SourceRejected
 from forewarn.ports import Problem
 
@@ -30,6 +30,8 @@ def faults(detector: Detector) -> list[Problem]:
         found.append(Problem("field", f"{function} is about documents and takes no field"))
     if (detector.of is None) == (function == "ratio"):
         found.append(Problem("of", "ratio, and no other function, needs the query whose share of the documents it is"))
+    if detector.min_count > 1 and function in GOOD_WHEN_FEW:
+        found.append(Problem("min_count", f"{function} is as good over few documents as over many"))
     if len(detector.split_by) > MAX_SPLIT_FIELDS or len(set(detector.split_by)) < len(detector.split_by):
         found.append(Problem("split_by", f"expected up to {MAX_SPLIT_FIELDS} different fields, got {list(detector.split_by)}"))
     return found

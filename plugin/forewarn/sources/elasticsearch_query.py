@@ -27,7 +27,7 @@ PRECISION: Final = 3000
 TIME: Final = "t"
 FILTER_PATH: Final = (
     "timed_out,terminated_early,_clusters,_shards.failed,aggregations.b.after_key,"
-    "aggregations.b.buckets.key,aggregations.b.buckets.doc_count,aggregations.b.buckets.v"
+    "aggregations.b.buckets.key,aggregations.b.buckets.doc_count,aggregations.b.buckets.v,aggregations.b.buckets.held"
 )
 
 
@@ -115,8 +115,10 @@ class MetricQuery:
 
     def _search(self, query: Json, buckets: Json) -> Json:
         value = self._metric()
-        inside: Json = buckets if value is None else buckets | {"aggs": {"v": value}}
-        return {"query": query, "aggs": {"b": inside}}
+        inside: Json = {} if value is None else {"v": value}
+        if self.detector.min_count > 1 and self.detector.field is not None:
+            inside["held"] = {"value_count": {"field": self.detector.field}}
+        return {"query": query, "aggs": {"b": buckets | {"aggs": inside} if inside else buckets}}
 
     def _metric(self) -> Json | None:
         function, field = self.detector.function, self.detector.field
@@ -132,6 +134,14 @@ class MetricQuery:
         return {function: {"field": field}}
 
     def _values(self, buckets: Sequence[Mapping[str, Any]]) -> Float:
+        values = self._computed(buckets)
+        if self.detector.min_count > 1:
+            of_field = self.detector.field is not None
+            held = _numbers(map(itemgetter("value"), map(itemgetter("held"), buckets))) if of_field else _documents(buckets)
+            values[held < self.detector.min_count] = np.nan
+        return values
+
+    def _computed(self, buckets: Sequence[Mapping[str, Any]]) -> Float:
         function = self.detector.function
         if function == "ratio":
             return _numbers(map(itemgetter("doc_count"), map(itemgetter("v"), buckets))) / _documents(buckets)

@@ -38,7 +38,7 @@ def values_in_buckets(detector: Detector, grid: TimeGrid, columns: Columns) -> V
         values = values * 1000.0 / grid.step
     elif detector.function == "ratio":
         values = np.bincount(row[columns["hit"]], minlength=len(found)) / values
-    return (*_split(found, grid), values)
+    return (*_split(found, grid), _of_enough(detector, values, counts))
 
 
 def _split(keys: NDArray[np.int64], grid: TimeGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -67,7 +67,12 @@ def _of_numbers(detector: Detector, grid: TimeGrid, keys: NDArray[np.int64], num
         values[some] = low + (high - low) * (place - below)
     else:
         values[some] = numbers[first[some] + (counts[some] - 1 if detector.function == "max" else 0)]
-    return (*_split(found, grid), values + 0.0)  # no negative zero
+    return (*_split(found, grid), _of_enough(detector, values + 0.0, counts))  # no negative zero
+
+
+def _of_enough(detector: Detector, values: Float, held: NDArray[np.int64]) -> Float:
+    """The values of buckets that hold enough of what their value is made of; no data for the others."""
+    return values if detector.min_count == 1 else np.where(held < detector.min_count, np.nan, values)
 
 
 def _sums(numbers: Float, first: NDArray[np.int64], counts: NDArray[np.int64]) -> Float:

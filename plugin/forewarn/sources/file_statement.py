@@ -185,6 +185,15 @@ def _selected(detector: Detector, rows: str, fields: Mapping[str, str], paramete
 
 
 def _aggregate(detector: Detector, grid: TimeGrid) -> str:
+    """The value of a bucket, NULL if it holds too few of what its value is made of."""
+    value = _function(detector, grid)
+    if detector.min_count == 1:
+        return value
+    held = "count(*)" if detector.field is None else "count(n)"
+    return f"CASE WHEN {held} >= {int(detector.min_count)} THEN {value} END"
+
+
+def _function(detector: Detector, grid: TimeGrid) -> str:
     """Values are added in the order of their size: so neither threads nor the slicing of a grid show in the last bit.
 
     `file_buckets` computes the same of rows in memory; each operation here is one there.
