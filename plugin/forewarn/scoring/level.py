@@ -5,8 +5,8 @@ extrapolated from the peaks of its blocks. Must not know residuals: it sees evid
 
 Events must not raise the level that finds them, and yet what happens all the time is normal. So peaks enter by quantiles:
 blocks with short events count little until they are many. The slope of the tail is the flatter of two, so that a mixture of
-quiet and spiky blocks is not taken for a heavy tail. The level of lasting evidence has an upper bound: however often a series
-strays for several points by many scales, it is told. And where a block of time holds few points, so that a few events a day
+quiet and spiky blocks is not taken for a heavy tail. Lasting evidence is not normal because it recurs: its level is that of the
+tail alone, and has an upper bound. And where a block of time holds few points, so that a few events a day
 would be in every block, blocks are shorter and the points of events (evidence that lasts, above the level of a single point)
 are left out of their peaks. What recurs as single points, or fills every block of a day and a half, is normal.
 """
@@ -131,6 +131,7 @@ def _end_block(after: Arrays, rhythm: Rhythm, number: int, times: float | Float)
     latest = max(6, round(_NEW_NORMAL / rhythm.peak))
     recent = peaks[:, :, (number - np.arange(latest)) % rhythm.peaks]
     lasting = np.where(np.isnan(recent).any(axis=2), -np.inf, recent.min(axis=2))
+    recurring[:, 1] = -np.inf
     own = np.maximum(np.maximum(rare, recurring + _MARGIN), lasting)
     own[:, 1] = np.minimum(own[:, 1], _most_lasting(times))
     after["level"] = np.where(known > 0, np.fmax(_LEAST, own), after["level"])

@@ -18,7 +18,11 @@ _BLOCKS: Final = tuple(HOUR * hours for hours in (6, 8, 12, 24))
 _MOST_IN_SLOT: Final = 30
 _FEW: Final = 15 * MINUTE
 """From this step on six hours hold so few points that a handful of events a day would be in most of them."""
-_PEAKS: Final = tuple(HOUR * hours for hours in (2, 3, 4, 6, 8, 12, 24))
+_PEAKS: Final = tuple(HOUR * hours for hours in (1, 2, 3, 4, 6, 8, 12, 24))
+_IN_PEAK: Final = 60
+"""Points of which the highest evidence is remembered: few enough that several events a day do not fill most of such times."""
+_IN_SHORT_PEAK: Final = 6
+"""The same where the points of events are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,8 @@ class Rhythm:
     block: int
     """Milliseconds of a block: six hours, or 24 buckets (at most a cycle) if that is longer."""
     peak: int
-    """Milliseconds of which the highest evidence is remembered: a block, or about six buckets where a block holds few."""
+    """Milliseconds of which the highest evidence is remembered: at least an hour, at most a block, about 60 buckets between
+    (six where a block holds few)."""
     peaks: int
     """How many peaks are remembered: those of two weeks, at least MEMORY_BLOCKS."""
     spares: bool
@@ -61,7 +66,8 @@ class Rhythm:
         block = cycle if slot > HOUR else next((b for b in _BLOCKS if b >= 24 * step), cycle)
         hours6 = round(6 * HOUR / step)
         spares = step >= _FEW
-        peak = min(block, next((b for b in _PEAKS if b >= 6 * step), cycle)) if spares else block
+        in_peak = _IN_SHORT_PEAK if spares else _IN_PEAK
+        peak = min(block, next((b for b in _PEAKS if b >= in_peak * step), cycle))
         return cls(
             step=step,
             reference=min(21, max(7, hours6 // 2 * 2 + 1)),

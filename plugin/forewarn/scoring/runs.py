@@ -22,12 +22,13 @@ Int = NDArray[np.int64]
 BELOW: Final = 0.99
 """The highest score of a point that is held below the edge of normal."""
 
-_FADE: Final = -np.log(0.98)
-"""A record fades by half in 34 points..."""
-_HALF: Final = 3 * HOUR
-"""...or in this time, if that is sooner: with an hour a bucket, 34 points are a day and a half."""
-_RECORD: Final = np.log(1.3)
-"""Within a run, and a while after, only what is so much higher than the record alarms again."""
+_FADE: Final = -np.log(0.94)
+"""A record fades by half in 11 points..."""
+_HALF: Final = 1 * HOUR
+"""...or in this time, if that is sooner."""
+_RECORD: Final = np.log(2.5)
+"""Within a run, and a while after, only what is so much higher than the record alarms again: what grows tenfold from point
+to point alarms three times, not nine."""
 _IRREGULAR: Final = 0.6
 _HALFWAY: Final = 0.5
 _EXACT: Final = 0.1
