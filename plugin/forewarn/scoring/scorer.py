@@ -52,7 +52,7 @@ _UNIT: Final = 2.0**-400
 
 
 class ResidualScorer:
-    """Scores of one detector's series. Stateless: everything it remembers is in the carry, at most 10 kB a series."""
+    """Scores of one detector's series. Stateless: everything it remembers is in the carry, at most 11 kB a series."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
