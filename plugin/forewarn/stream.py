@@ -335,6 +335,8 @@ def _fit(stream: Stream, rooms: Rooms, rows: Sequence[int], at: int, spec: Model
     width = min(recent.grid.size, grid.size)
     if width:
         values[:, max(first, 0) : first + recent.grid.size] = recent.values[:, recent.grid.size - width :]
+    # Episodes that were found are left in: what they would keep out of a fit its own passes know better. Measured: a mask of
+    # them hides the way back from a level that was adopted, and jobs that run each night.
     values[:, detector.in_maintenance(grid.times(), coarse)] = np.nan
     models = rooms.forecaster.fit(SeriesBatch(tuple(keys), grid, values), spec)
     row_of = stream.registry.rows

@@ -82,7 +82,7 @@ def gap(key: SeriesKey, first: int, size: int) -> Any:
     return (number >= first) & (number < first + size)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(late=st.lists(cells, min_size=1, max_size=12), data=st.data())
 def test_what_comes_within_the_time_allowed_is_learnt_as_if_it_had_come_in_time(
     late: list[tuple[SeriesKey, int, int, int]], data: st.DataObject

@@ -26,7 +26,9 @@ from tests.late_world import (
 )
 from tests.world import START, visible
 
+from forewarn.config import parse
 from forewarn.detector import DAY, HOUR, MINUTE, Detector, Selection
+from forewarn.errors import ConfigError
 from forewarn.history.memory import MemoryHistory
 from forewarn.pattern import Mined
 from forewarn.revising import look_again
@@ -185,7 +187,7 @@ def test_a_look_that_fails_is_said_and_tried_again_the_next_hour_and_the_tick_go
         source.refuses = (range(FIRST + 20 * HOUR, FIRST + (20 + hours) * HOUR)).__contains__
         parts = parts_over(store, source, (LATENCY,))
         with caplog.at_level(logging.WARNING):
-            memory = watch(parts, source, NOWS)
+            memory = watch(parts, source, NOWS[::2])
         assert memory.head.failing == ()
         seen.append(learnt_from(parts, memory.streams["latency"], END))
         assert sum("second_look_failed" in record.message for record in caplog.records) == hours
@@ -277,6 +279,32 @@ def test_a_state_of_an_earlier_version_goes_on() -> None:
     found = stream.tail.values(np.array([stream.registry.rows[KEY]]), TimeGrid(low, STEP, 24))
     np.testing.assert_array_equal(found[0], SERIES[KEY][(low - START) // STEP :][:24])
     store.close()
+
+
+# --- the setting -------------------------------------------------------------------------------------------------------
+
+
+def configured(text: str) -> Detector:
+    return parse(f"store: sqlite:///f.db\ndetectors: [{{name: d, path: x, function: count{text}}}]", {}, Path()).detectors[0]
+
+
+def test_how_long_documents_are_waited_for_is_a_setting_and_no_other_detector() -> None:
+    assert configured("").revise_within == WITHIN
+    assert configured(", revise_within: 90m").revise_within == 90 * MINUTE
+    assert configured(", revise_within: 0s").revise_within == 0
+    assert configured(", revise_within: 0s").fingerprint == configured("").fingerprint
+
+
+@pytest.mark.parametrize(("value", "why"), [("-1h", "a duration"), ("25h", "at most 1d"), ("3600", "write its unit")])
+def test_a_wait_that_cannot_be_is_refused(value: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as refused:
+        configured(f", revise_within: {value}")
+    assert refused.value.path == "detectors[0].revise_within"
+
+
+def test_lines_of_logs_have_no_such_setting() -> None:
+    with pytest.raises(ConfigError, match="unknown setting"):
+        parse("store: sqlite:///f.db\nlogs: [{name: l, path: x, message: m, revise_within: 1h}]", {}, Path())
 
 
 # --- the tail ----------------------------------------------------------------------------------------------------------
