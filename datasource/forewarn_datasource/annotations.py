@@ -41,6 +41,8 @@ def readable(value: float, unit: str = "") -> str:
 def headline(anomaly: Anomaly) -> str:
     """How far from expected, such as `4.1x expected` or `87 % below expected`."""
     actual, expected = anomaly.actual, anomaly.expected
+    if anomaly.explanation.get("reason") == "flatline":
+        return f"stuck at {readable(actual)}"
     if math.isnan(actual):
         return "fell silent"
     if expected > 0 and actual > expected:

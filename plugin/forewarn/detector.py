@@ -21,6 +21,7 @@ DAY: Final = 24 * HOUR
 
 Direction = Literal["above", "below", "both"]
 Silence = Literal["auto", "never"]
+Flatline = Literal["auto", "never"]
 Sensitivity = Literal["low", "medium", "high"]
 Query = str | Mapping[str, Any] | None
 
@@ -125,6 +126,8 @@ class Detector:
     retire_after: int = 7 * DAY
     silence: Silence = "auto"
     """Whether a series that stops is an anomaly."""
+    flatline: Flatline = "auto"
+    """Whether a series that is stuck is an anomaly: one that has the same value again and again and usually moves."""
     sensitivity: Sensitivity = "medium"
     incidents_per_week: float | None = None
     """What the whole detector should raise, instead of a sensitivity; converted anew every day."""

@@ -234,8 +234,10 @@ class EpisodeFold(Protocol):
         ...
 
 
-class SilenceWatch(Protocol):
-    """Who has stopped sending. Made for one detector; the carry is the watch's own; any split of a block gives the same."""
+class Watch(Protocol):
+    """What a series does besides its values: it stops, it is stuck. Made for one detector; the carry is the watch's own; any
+    split of a block gives the same.
+    """
 
     def start(self, at: int) -> Carry:
         """The carry before anything was seen, valid from bucket `at`."""

@@ -32,7 +32,7 @@ from forewarn.detector import DAY, Detector
 from forewarn.in_force import Fit, InForce
 from forewarn.incident import Incident
 from forewarn.pattern import Pattern
-from forewarn.ports import SilenceWatch, StateStore
+from forewarn.ports import StateStore, Watch
 from forewarn.registry import NEVER, Registry
 from forewarn.results import Publication, ScoreBlock, SeriesRecord
 from forewarn.series import SeriesBatch, SeriesKey, TimeGrid
@@ -102,7 +102,7 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
     fits = [_fit(span, [store.get_block(name) for name in span.names]) for span in state.models]
     journal = [(span, decode(store.get_block(span.names[0]))[1]["actual"]) for span in state.journal]
     opened = decode(store.get_block(state.opened))[0] if state.opened else {"opened": [], "heads_ups": []}
-    silences = tuple(anomaly_from(anomaly) for anomaly in opened.get("silences", ()))
+    noticed = tuple(anomaly_from(anomaly) for anomaly in opened.get("silences", ()))
     seen = (decode(store.get_block(name))[0]["patterns"] for name in state.catalogue)
     patterns = (pattern_from(one) for block in seen for one in block)
     checkpoint = state.checkpoints[-1] if state.checkpoints else None
@@ -135,7 +135,7 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
         {one.id: one for one in patterns},
         tuple(heads_up_from(one) for one in opened["heads_ups"]),
         _recent(journal, keys[: len(in_force.keys)], state.watermark, detector, rooms),
-        silences,
+        noticed,
         watched,
         Tally(*opened.get("tally", ())),
         state.settled,
@@ -255,9 +255,9 @@ def _carry(store: StateStore, names: Sequence[str], at: int, keys: Sequence[Seri
 
 
 def _watched(
-    store: StateStore, checkpoint: Checkpoint | None, keys: Sequence[SeriesKey], state: DetectorState, watch: SilenceWatch
+    store: StateStore, checkpoint: Checkpoint | None, keys: Sequence[SeriesKey], state: DetectorState, watch: Watch
 ) -> Carry:
-    """What the watch for silence carried at the checkpoint; a fresh one if there was no watch then."""
+    """What the watch carried at the checkpoint; a fresh one if there was no watch then."""
     if checkpoint is None:
         return watch.start(state.origin)
     fresh = watch.start(checkpoint.at)
@@ -265,7 +265,7 @@ def _watched(
 
 
 def _listen_again(
-    span: Span, values: NDArray[np.float64], keys: Sequence[SeriesKey], detector: Detector, watch: SilenceWatch, carry: Carry
+    span: Span, values: NDArray[np.float64], keys: Sequence[SeriesKey], detector: Detector, watch: Watch, carry: Carry
 ) -> Carry:
     if not values.size:
         return watch.start(span.end)
@@ -335,10 +335,10 @@ def _recent(
 
 def _opened_block(stream: Stream) -> bytes:
     opened = [anomaly_json(anomaly) for anomaly in stream.opened]
-    silences = [anomaly_json(anomaly) for anomaly in stream.silences]
+    noticed = [anomaly_json(anomaly) for anomaly in stream.noticed]
     heads_ups = [heads_up_json(one) for one in stream.heads_ups]
     tally = [stream.tally.episodes, stream.tally.founded]
-    return encode({"opened": opened, "heads_ups": heads_ups, "silences": silences, "tally": tally}, {})
+    return encode({"opened": opened, "heads_ups": heads_ups, "silences": noticed, "tally": tally}, {})
 
 
 def _catalogue_blocks(patterns: Sequence[Pattern]) -> Iterable[bytes]:

@@ -30,7 +30,7 @@ class Checkpoint:
     names: tuple[str, ...]
     slots: tuple[int, ...]
     watch: tuple[str, ...] = ()
-    """The carry of the watch for silence, if there is one."""
+    """The carry of the watch, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)

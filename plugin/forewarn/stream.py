@@ -18,7 +18,7 @@ from forewarn.in_force import Fit, InForce
 from forewarn.incident import HeadsUp, PatternChange
 from forewarn.novelty import pattern_changes, sighted, with_patterns
 from forewarn.pattern import Mined, Pattern
-from forewarn.ports import EpisodeFold, Forecaster, History, MetricSource, MinedSource, Outlook, Predictor, Scorer, SilenceWatch
+from forewarn.ports import EpisodeFold, Forecaster, History, MetricSource, MinedSource, Outlook, Predictor, Scorer, Watch
 from forewarn.registry import NEVER, Registry, next_midnight
 from forewarn.series import Float, SeriesBatch, TimeGrid
 from forewarn.tail import Int, Tail
@@ -48,8 +48,8 @@ class Rooms:
     """The source of a log stream, which also says which patterns it saw; None for metrics."""
     outlook: Outlook | None = None
     """Foresees crossings; None for a detector without a threshold."""
-    watch: SilenceWatch | None = None
-    """Says who has stopped sending, and what kinds of stream there are; None where nobody wants to know."""
+    watch: Watch | None = None
+    """Says who has stopped sending or is stuck, and what kinds of stream there are; None where nobody wants to know."""
     tune: Callable[[Carry, float], Carry] | None = None
     """Sets how many ms should lie between false episodes of a series; None for a detector without a budget of alerts."""
     false_alarm_every: float = 0.0
@@ -74,10 +74,10 @@ class Stream:
     heads_ups: tuple[HeadsUp, ...] = ()
     recent: SeriesBatch | None = None
     """The buckets before the watermark that the outlook looks back at."""
-    silences: tuple[Anomaly, ...] = ()
-    """Who is silent."""
+    noticed: tuple[Anomaly, ...] = ()
+    """Who is silent, and whose value is stuck."""
     watched: Carry | None = None
-    """What the watch for silence carries."""
+    """What the watch for both carries."""
     tally: Tally = field(default_factory=Tally)
     """What the episodes of a detector with a budget of alerts became."""
     settled: int = NEVER_LATE
@@ -113,7 +113,7 @@ class Chunk:
     slots: tuple[int, ...] = ()
     """With `carry`: the slots of the fits that were in force."""
     watched: Carry | None = None
-    """With `carry`: that of the watch for silence, if there is one."""
+    """With `carry`: that of the watch, if there is one."""
     touched: tuple[int, ...] = ()
     """Rows whose record changed: fitted, retired, or back."""
     patterns: tuple[Pattern, ...] = ()
@@ -257,18 +257,20 @@ def _step(
 def _listen(
     stream: Stream, rooms: Rooms, episodes: Sequence[tuple[int, Anomaly]], actual: SeriesBatch, forecast: Forecast
 ) -> tuple[Stream, tuple[tuple[int, Anomaly], ...]]:
-    """The silences after a block, and every change of an episode or a silence in it, with the kind of stream it is about."""
+    """The stream that has listened to a block, and every change in it of an episode or of what the watch noticed, with the kind
+    of stream it is about.
+    """
     if rooms.watch is None or stream.watched is None:
         return stream, tuple(episodes)
     delay, before = stream.detector.delay, stream.watched
     others = [*((stream.watermark, one) for one in stream.opened), *episodes]
-    silences, silent, watched = rooms.watch.fold(stream.silences, others, actual, forecast, before, delay)
+    noticed, told, watched = rooms.watch.fold(stream.noticed, others, actual, forecast, before, delay)
     changes = []
-    for at, one in (*episodes, *silent):
+    for at, one in (*episodes, *told):
         row = actual.rows.get(one.key)
         words = {} if row is None else {"class": rooms.watch.kind(before, row)}
         changes.append((at, replace(one, explanation={**one.explanation, **words})))
-    return replace(stream, silences=silences, watched=watched), tuple(changes)
+    return replace(stream, noticed=noticed, watched=watched), tuple(changes)
 
 
 def _foresee(

@@ -113,7 +113,7 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
     from forewarn.scoring.episodes import Episodes
     from forewarn.scoring.outlook import Foresight
     from forewarn.scoring.scorer import ResidualScorer
-    from forewarn.scoring.silence import Silences
+    from forewarn.scoring.watches import Watches
 
     scorer = ResidualScorer(detector)
     spec = ModelSpec(
@@ -135,7 +135,7 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
         coarsen,
         fill,
         outlook=None if detector.threshold == Threshold() else Foresight(detector),
-        watch=Silences(detector),
+        watch=Watches(detector),
         tune=None if detector.incidents_per_week is None else scorer.tune,
         false_alarm_every=scorer.false_alarm_every,
     )

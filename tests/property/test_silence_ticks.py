@@ -29,10 +29,11 @@ LINES = Detector(
 )
 FIRST, LAST = START + 2 * DAY, START + 6 * DAY
 DROP, BACK = START + 5 * DAY, START + 5 * DAY + 8 * HOUR
+STUCK, MOVES = BACK + 4 * HOUR, BACK + 14 * HOUR
 
 
 def hosts() -> dict[SeriesKey, Float]:
-    """Twelve hosts: one stops for good on the fourth day, all of them for eight hours on the fifth."""
+    """Twelve hosts: one stops for good on the fourth day, all of them for eight hours on the fifth; one is stuck after that."""
     rng, size = np.random.default_rng(4), 6 * DAY // STEP
     times = START + STEP * np.arange(size)
     series = {}
@@ -41,7 +42,11 @@ def hosts() -> dict[SeriesKey, Float]:
         if number == 2:
             gone |= times >= START + 4 * DAY
         entity = (("host", f"h{number:02d}"),)
-        series[SeriesKey("load", entity)] = np.where(gone, np.nan, rng.normal(5, 0.5, size))
+        load = np.where(gone, np.nan, rng.normal(5, 0.5, size))
+        if number == 7:
+            stuck = (times >= STUCK) & (times < MOVES)
+            load[stuck] = load[stuck][0]
+        series[SeriesKey("load", entity)] = load
         series[SeriesKey("lines", entity)] = np.where(gone, np.nan, rng.poisson(400, size))
     return series
 
@@ -83,6 +88,13 @@ def test_one_host_is_silent_until_it_is_retired_and_all_of_them_are_one_incident
 def test_every_anomaly_says_what_kind_of_stream_it_is_about() -> None:
     said = {(one["key"][0], one["explanation"].get("class")) for one in one_by_one()["anomalies"] if one["key"][1]}
     assert said == {("load", "gauge"), ("lines", "lively"), ("load", "stopped"), ("lines", "stopped")}
+
+
+def test_a_value_that_is_stuck_is_told_while_it_is_and_has_ended_when_it_moves() -> None:
+    (one,) = (one for one in one_by_one()["anomalies"] if one["explanation"]["reason"] == "flatline")
+    assert (one["start"], one["end"], one["state"]) == (STUCK, MOVES, "closed")
+    assert dict(one["key"][1])["host"] == "h07"
+    assert (one["explanation"]["class"], one["explanation"]["equal_values"] > 15) == ("gauge", True)
 
 
 def test_nothing_begins_when_data_come_back() -> None:

@@ -199,7 +199,7 @@ def test_every_setting_of_a_detector_is_mapped() -> None:
         "query_delay: 2m30s, timezone: America/New_York, direction: below, min_deviation: {absolute: 5%, relative: 0.2},"
         "threshold: {above: 90%, below: 0.01}, owner: me, holidays: [DE-BY, NO], engine: stan, fit_every: 4h, fit_window: 14d,"
         "seasonality: multiplicative, fits_per_tick: 7, warm_up: 2d, retire_after: 1d,"
-        "sensitivity: low, silence: never"
+        "sensitivity: low, silence: never, flatline: never"
     )
     assert made == Detector(
         "d",
@@ -225,6 +225,7 @@ def test_every_setting_of_a_detector_is_mapped() -> None:
         retire_after=DAY,
         sensitivity="low",
         silence="never",
+        flatline="never",
     )
 
 

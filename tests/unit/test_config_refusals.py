@@ -44,6 +44,7 @@ DETECTOR = [
     ("index: a, function: sum, field: x, min_count: 2", "min_count", "sum is as good over few documents as over many"),
     ("index: a, function: avg, field: x, min_count: 0", "min_count", "from 1"),
     ("index: a, function: count, silence: off", "silence", "expected one of auto, never"),
+    ("index: a, function: count, flatline: off", "flatline", "expected one of auto, never"),
     ("index: 'a b', function: count", "index", "expected index, alias, data stream"),
     ("index: [a], function: count", "index", "got a list"),
     ("index: 5, function: count", "index", "got 5; put it in quotes"),

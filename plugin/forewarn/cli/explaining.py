@@ -60,11 +60,23 @@ def silence_lines(said: Mapping[str, Any]) -> list[str]:
     return [*lines, f"  ended: {said['ended']}"] if "ended" in said else lines
 
 
+def flatline_lines(said: Mapping[str, Any]) -> list[str]:
+    """What the explanation of a flatline says, in words."""
+    lines = [
+        f"  stuck at {said['value']:.6g} since {at(said['since'])}: {said['equal_values']} equal values in a row",
+        f"  before, at most {said['longest_before']} were equal, and {said['share_of_repeats']:.1%} equal to the one before;"
+        f" up to {said['normal_up_to']} would be normal",
+    ]
+    return [*lines, f"  ended: {said['ended']}"] if "ended" in said else lines
+
+
 def anomaly_lines(anomaly: Anomaly, indent: str = "") -> list[str]:
     """An anomaly in words."""
     first = f"{anomaly.key}: {anomaly.state}, {anomaly.severity_band} ({anomaly.severity:.0f})"
     if anomaly.explanation.get("reason") == "silent":
         return [indent + line for line in (first, *silence_lines(anomaly.explanation))]
+    if anomaly.explanation.get("reason") == "flatline":
+        return [indent + line for line in (first, *flatline_lines(anomaly.explanation))]
     lines = [
         first,
         f"  from {at(anomaly.start)} to {at(anomaly.end)}, at its most unusual at {at(anomaly.peak)}",

@@ -166,6 +166,11 @@ class WatchedSection:
         "Whether a series that stops is an anomaly; `auto`: if its data came regularly.",
         _DETECTOR["silence"],
     )
+    flatline: str = setting(
+        one_of("auto", "never"),
+        "Whether a series that has the same value again and again is an anomaly; `auto`: if its values usually change.",
+        _DETECTOR["flatline"],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

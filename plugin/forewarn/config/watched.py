@@ -17,6 +17,7 @@ from forewarn.detector import (
     GOOD_WHEN_FEW,
     Detector,
     Direction,
+    Flatline,
     Maintenance,
     MinDeviation,
     Selection,
@@ -110,6 +111,7 @@ def _watched(section: WatchedSection, calendars: CalendarsSection, unit: str, pl
         "warm_up": section.warm_up,
         "retire_after": section.retire_after,
         "silence": cast("Silence", section.silence),
+        "flatline": cast("Flatline", section.flatline),
         "maintenance": tuple(
             Maintenance(window.start, window.end, window.every)
             for window in calendars.maintenance

@@ -101,6 +101,8 @@ def _silent(anomaly: Anomaly) -> str:
 def _anomaly(anomaly: Anomaly) -> str:
     if anomaly.explanation.get("reason") == "silent":
         return _silent(anomaly)
+    if anomaly.explanation.get("reason") == "flatline":
+        return f"{name_of(anomaly.key)} is stuck at {_number(anomaly.actual)}"
     if "pattern" in anomaly.explanation:
         much = "more" if anomaly.direction == "above" else "fewer"
         numbers = f"{_number(anomaly.actual)}, expected {_number(anomaly.expected)}"

@@ -174,6 +174,8 @@ def _deviating(incident: Incident, places: Mapping[str, float]) -> Iterator[Metr
     for anomaly in incident.anomalies.values():
         if anomaly.state == "withdrawn" or any(name == PATTERN_FIELD for name, _ in anomaly.key.entity):
             continue
+        if anomaly.explanation.get("reason") == "flatline":
+            continue  # on which side of the expectation a value is stuck tells nothing
         words = metric_words(anomaly.key.detector)
         silent = _is_silent(anomaly, words)
         says = "fell to nothing" if silent else f"is {anomaly.direction} what is expected"

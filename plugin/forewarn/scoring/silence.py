@@ -1,6 +1,6 @@
 """Who has stopped sending: an anomaly of its own, opened at the drop, closed when data come back or the series is retired.
 
-Owns: Silences, the adapter of the port `SilenceWatch`. When a pause means something is decided by `arrivals`; here pauses
+Owns: Silences, a part of the adapter of the port `Watch`. When a pause means something is decided by `arrivals`; here pauses
 become anomalies: of one series; of many that stopped together; of a detector of which nothing comes any more, which is one
 anomaly and not one for each of its series. Must not score: a missing value has no score.
 """
