@@ -191,7 +191,7 @@ def test_the_carry_goes_through_its_wire_form_and_all_state_is_in_it() -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_a_series_carries_at_most_eleven_kilobytes(step: int) -> None:
     carry = ResidualScorer(detector(step)).start((SeriesKey("a"), SeriesKey("b")), START)
-    assert sum(array.nbytes for array in carry.arrays.values()) / 2 <= 11_000
+    assert sum(array.nbytes for array in carry.arrays.values()) / 2 <= 11 * 1024
 
 
 def test_no_data_and_no_expectation_give_no_score_and_all_else_gives_one() -> None:

@@ -91,12 +91,13 @@ def without(name: str) -> Mapping[str, Any]:
         "habituation": {"runs._RECORD": nothing},
         "continuation": {"runs._CALM": 0},
         "floor of scales": {"scale._FLOOR": nothing},
+        "count likelihood": {"counts._LARGEST": -1.0},
     }[name]
 
 
 INGREDIENTS: Final = (
     "recent residuals", "expectation", "own level", "margin", "lasting evidence", "bound of its level", "sparing of events",
-    "time of day", "habituation", "continuation", "floor of scales",
+    "time of day", "habituation", "continuation", "floor of scales", "count likelihood",
 )  # fmt: skip
 """What `without` can switch off."""
 

@@ -18,6 +18,7 @@ WARM = 3 * 288
 """Buckets after which five-minute series have learnt their scales and levels."""
 
 kinds = st.sampled_from(KINDS)
+gauges = st.sampled_from([kind for kind in KINDS if kind not in ("counts", "sparsecount")])
 seeds = st.integers(0, 10_000)
 
 
@@ -50,7 +51,7 @@ def share_close(left: Float, right: Float, tolerance: float) -> float:
 
 
 @settings(max_examples=12, deadline=None)
-@given(kinds, seeds, st.integers(-20, 20), st.floats(-1e4, 1e4))
+@given(gauges, seeds, st.integers(-20, 20), st.floats(-1e4, 1e4))
 def test_a_gauge_in_another_unit_or_from_another_origin_scores_the_same(kind: str, seed: int, power: int, shift: float) -> None:
     values, expected = series(kind, seed)
     plain, _ = score(values, expected)

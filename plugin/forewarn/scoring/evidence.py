@@ -27,7 +27,12 @@ def deviation(sizes: Float, usual: Float) -> Float:
     with np.errstate(divide="ignore"):
         logs = np.log(sizes)
     both = logs - usual
-    return np.asarray(np.minimum((1.0 - _LOCAL) * both[:, 0] + _LOCAL * both[:, 1], _MOST), np.float64)
+    return together(both[:, 0], both[:, 1])
+
+
+def together(residual: Float, local: Float) -> Float:
+    """Logarithms of the evidence of both residuals together, from that of each."""
+    return np.asarray(np.minimum((1.0 - _LOCAL) * residual + _LOCAL * local, _MOST), np.float64)
 
 
 def by_side(evidence: Float, residual: Float, before: Float) -> Float:

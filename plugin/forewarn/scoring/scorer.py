@@ -2,12 +2,13 @@
 
 Owns: ResidualScorer, the adapter of the port `Scorer`. Evidence is the product of two deviations, each in units of its usual
 size: the residual (value minus expected) and the residual against the recent residuals; a lasting offset moves only the first,
-a normal daily peak only the second. Score 1.0 = the series' own level of evidence. Must not read anything but its
-arguments: all state is in the carry. In a window of maintenance points are scored, but held below 1, and for all that is learnt
-they are missing: a fault that outlasts the window stands out against what came before it.
+a normal daily peak only the second. Where things are counted, the size of a deviation is how unlikely it is. Score 1.0 = the
+series' own level of evidence. Must not read anything but its arguments: all state is in the carry. In a window of maintenance
+points are scored, but held below 1, and for all that is learnt they are missing: a fault that outlasts the window stands out
+against what came before it.
 
 What moves when:
-    every point        the recent residuals, the run (record, last alarm, quiet points)
+    every point        the recent residuals, which series are counts, the run (record, last alarm, quiet points)
     every slot         the medians of residual sizes that scales are made of (half an hour)
     every block        scale of all day, floor, levels (six hours of time, at least 24 points)
     every day          scales by time of day
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from forewarn.anomaly import Carry, Scores
 from forewarn.detector import SENSITIVITY, Detector
 from forewarn.forecast import Calibration, Forecast, Model
-from forewarn.scoring import evidence, level, runs, scale
+from forewarn.scoring import counts, evidence, level, runs, scale
 from forewarn.scoring.rhythm import Rhythm
 from forewarn.scoring.windows import Packing, preceding_median
 from forewarn.series import Float, SeriesBatch, SeriesKey
@@ -106,6 +107,10 @@ class ResidualScorer:
         usual, scales = scale.usual(carry.arrays, rhythm, grid, learnt, values, forecast.expected, forecast.sigma)
         single = evidence.deviation(sizes, usual)
         known = ~np.isnan(single)
+        are_counts, sums = counts.counted(carry.arrays, rhythm, grid, np.where(masked, np.nan, values))
+        if (row := np.flatnonzero(are_counts.any(axis=1))).size:
+            each = [counts.likelihood(values[row], one[row], usual[row, kind]) for kind, one in enumerate((residual, local))]
+            single[row] = np.where(are_counts[row] & known[row], evidence.together(*each), single[row])
 
         sides = evidence.by_side(packing.pack(np.where(known, single, -np.inf)), packing.pack(residual), carry.arrays["sides"])
         together = packing.unpack(evidence.sustained(sides, rhythm.sustained), -np.inf)
@@ -124,7 +129,7 @@ class ResidualScorer:
         for mark, where in ((BELOW_MINIMUM, small), (OTHER_DIRECTION, other), *marks, (MAINTENANCE, masked)):
             reason = np.where(where, mark, reason)
         reason = np.where(known & (score >= _WORTH_A_REASON), reason, AS_EXPECTED).astype(np.int8)
-        after = scales | own_levels | run
+        after = scales | sums | own_levels | run
         after["recent"] = packing.last(recent, rhythm.reference)
         after["sides"] = np.stack([packing.last(side, rhythm.sustained - 1) for side in (sides[:, 0], sides[:, 1])], axis=1)
         if "times" in carry.arrays:
@@ -151,7 +156,7 @@ class ResidualScorer:
             "sides": np.full((S, 2, rhythm.sustained - 1), -np.inf),
             "sigma": np.full(S, np.nan),
         }
-        return own | scale.fresh(rhythm, S) | level.fresh(rhythm, S, self._times) | runs.fresh(S)
+        return own | scale.fresh(rhythm, S) | counts.fresh(S) | level.fresh(rhythm, S, self._times) | runs.fresh(S)
 
     def _spacing(self, carry: Carry) -> float | Float:
         """How many times longer than at medium sensitivity it should be between false alarms."""
