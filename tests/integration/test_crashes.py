@@ -20,6 +20,8 @@ from tests.places import open_store
 from tests.world import visible
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARES = 4
+"""Tests that the points of the tick are dealt out to."""
 POINTS = {"read", "history block", "block", "before commit", "after commit", "published", "delivered"}
 
 
@@ -147,10 +149,12 @@ def outcome(victims: Victims, place: str, undisturbed: list[Tick], tick: Tick) -
     assert max(Counter(victims.hook.taken).values()) <= 2
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("share", range(SHARES))
 def test_killed_at_any_point_and_started_again_the_results_are_those_of_an_undisturbed_run(
-    victims: Victims, undisturbed: list[Tick], tick: Tick, tmp_path: Path
+    victims: Victims, undisturbed: list[Tick], tick: Tick, tmp_path: Path, share: int
 ) -> None:
-    for number, point in enumerate(tick.points, start=1):
+    for number, point in list(enumerate(tick.points, start=1))[share::SHARES]:
         victims.hook.taken.clear()
         place = f"sqlite {shutil.copy(tick.before, tmp_path / f'{number}.db')}"
         assert victims.run(place, tick.number + 1, die=number) == tick.points[:number]
@@ -159,6 +163,7 @@ def test_killed_at_any_point_and_started_again_the_results_are_those_of_an_undis
         assert again == (point == "delivered")
 
 
+@pytest.mark.timeout(600)
 def test_killed_at_one_point_after_the_other_it_gets_there_in_elasticsearch_too(
     victims: Victims, undisturbed: list[Tick], tick: Tick, elasticsearch_url: str, es_prefix: str
 ) -> None:
