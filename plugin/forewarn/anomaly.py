@@ -19,6 +19,17 @@ SEVERITY_BANDS: Final = ((75.0, "critical"), (50.0, "major"), (25.0, "minor"), (
 """Lower edges of the bands, as Elastic users know them: warning < 25 <= minor < 50 <= major < 75 <= critical."""
 
 
+SHAPES: Final[Mapping[str, str]] = {
+    "spike": "a spike",
+    "dip": "a dip",
+    "level": "the level moved and stays",
+    "trend": "drifts away",
+    "variance": "varies more than before",
+    "period": "the usual shape comes early or late",
+}
+"""What changed in an episode: the names that its explanation gives as `shape`, and what they mean in words."""
+
+
 def severity_band(severity: float) -> str:
     """The name of the band that a severity (0-100) lies in."""
     return next(name for edge, name in SEVERITY_BANDS if severity >= edge or edge == 0.0)
@@ -59,7 +70,8 @@ class Carry:
     arrays: Mapping[str, NDArray[Any]]
 
     def __post_init__(self) -> None:
-        if any(a.shape[:1] != (len(self.keys),) for a in self.arrays.values()):
+        rows = (len(self.keys),)
+        if any(a.shape[:1] != rows for a in self.arrays.values()):
             raise ValueError(f"every array of a carry needs one row for each of its {len(self.keys)} series")
 
 

@@ -130,7 +130,8 @@ class Calibration:
         part = (grid.times() % DAY) * K // DAY
         with np.errstate(invalid="ignore", divide="ignore"):
             widening = np.where(self.sigma[:, None] > 0, np.fmax(sigma / self.sigma[:, None], 1.0), 1.0)
-        return expected - self.below[:, part] * widening, expected + self.above[:, part] * widening
+        below, above = (np.take(side, part, axis=1) for side in (self.below, self.above))
+        return expected - below * widening, expected + above * widening
 
 
 @dataclass(frozen=True, eq=False)

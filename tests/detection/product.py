@@ -82,7 +82,7 @@ def without(name: str) -> Mapping[str, Any]:
     return {
         "recent residuals": {"evidence._LOCAL": 0.0},
         "expectation": {"evidence._LOCAL": 1.0},
-        "own level": {"level._quantiles": lambda values, shares: tuple(np.full(values.shape[:2], np.log(4.0)) for _ in shares)},
+        "own level": {"level._quantiles": lambda values, shares: tuple(np.full(values.shape[:-1], np.log(4.0)) for _ in shares)},
         "margin": {"level._MARGIN": 0.0},
         "lasting evidence": {"evidence.sustained": lambda sides, width: np.full(_points(sides, width), -np.inf)},
         "bound of its level": {"level._MOST_LASTING": np.inf},

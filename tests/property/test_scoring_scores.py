@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.generated import KINDS, START, generate
 
@@ -104,6 +104,7 @@ def test_what_comes_after_does_not_matter(kind: str, seed: int, at: int, later: 
 
 @settings(max_examples=12, deadline=None)
 @given(kinds, seeds, st.integers(0, 400), st.sampled_from([MINUTE, 5 * MINUTE, HOUR]))
+@example(kind="gappy", seed=968, late=358, step=MINUTE)  # a gap among the first points
 def test_the_first_points_after_a_start_never_alarm_by_themselves(kind: str, seed: int, late: int, step: int) -> None:
     values, expected = series(kind, seed, n=800)
     values[:late] = np.nan

@@ -37,18 +37,26 @@ def together(residual: Float, local: Float) -> Float:
 
 def by_side(evidence: Float, residual: Float, before: Float) -> Float:
     """[S, 2, before+B] by points: the evidence of points above (0) and below (1) the expectation, -inf on the other side."""
-    above = np.where(residual > 0, evidence, -np.inf)
-    below = np.where(residual < 0, evidence, -np.inf)
-    return np.concatenate([before, np.stack([above, below], axis=1)], axis=2)
+    width = before.shape[2]
+    sides = np.empty((*before.shape[:2], width + residual.shape[1]))
+    sides[:, :, :width] = before
+    sides[:, 0, width:] = np.where(residual > 0, evidence, -np.inf)
+    sides[:, 1, width:] = np.where(residual < 0, evidence, -np.inf)
+    return sides
 
 
 def sustained(sides: Float, width: int) -> Float:
     """[S, B] by points: the least evidence of the last `width` points, if they all lie on one side; otherwise -inf."""
     B = sides.shape[2] - width + 1
-    least = sides[:, :, :B].copy()
-    for shift in range(1, width):
-        np.minimum(least, sides[:, :, shift : shift + B], out=least)
-    return np.maximum(least[:, 0], least[:, 1])
+    # All rows in one line: windows across the end of a row are cut off afterwards.
+    least = np.full(sides.size, -np.inf)
+    flat = np.ascontiguousarray(sides).reshape(-1)
+    within = sides.size - width + 1
+    np.minimum(flat[:within], flat[1 : within + 1], out=least[:within])
+    for shift in range(2, width):
+        np.minimum(least[:within], flat[shift : shift + within], out=least[:within])
+    least = least.reshape(sides.shape)[:, :, :B]
+    return np.asarray(np.maximum(least[:, 0], least[:, 1]), np.float64)
 
 
 def policy(

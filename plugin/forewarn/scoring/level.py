@@ -56,6 +56,10 @@ _FAINT: Final = np.log(1e-3)
 _GUMBEL: Final = tuple(-np.log(-np.log(p)) for p in (0.25, 0.5, 0.75))
 
 
+NAMES: Final = ("peaks", "peak", "level", "pending", "confirmed")
+"""The level arrays of the carry."""
+
+
 def interval(rhythm: Rhythm, times: float = 1.0) -> float:
     """The expected ms between false alarms of one normal series, so many `times` longer than at medium sensitivity."""
     return times * max(FALSE_ALARM_EVERY, FALSE_ALARM_POINTS * rhythm.step)
@@ -82,18 +86,26 @@ def levels(
     `evidence` [S, CHANNELS, B] in logarithms, NaN = no data. A level is set when a block of time ends.
     `times`: how many times longer than at medium sensitivity it should be between false alarms, for all or for each [S].
     """
-    after: Arrays = {name: arrays[name] for name in fresh(rhythm, 0)}
+    after: Arrays = {name: arrays[name] for name in NAMES}
     logs = np.empty_like(evidence)
+    parts: list[tuple[int, int]] = []
+    ended: list[tuple[int, Float]] = []
     low, B = 0, grid.size
     while low < B:
         time = grid.start + low * grid.step
         edge = (time // rhythm.peak + 1) * rhythm.peak
         high = min(B, max(low + 1, -(-(edge - grid.start) // grid.step)))
-        logs[:, :, low:high] = after["level"][:, :, None]
+        parts.append((low, high))
         _raise_peak(after, evidence[:, :, low:high], rhythm.spares)
         if grid.start + high * grid.step >= edge:
-            _end_block(after, rhythm, edge // rhythm.peak - 1, times)
+            ended.append((edge // rhythm.peak - 1, after["peak"]))
+            after["peak"] = np.full_like(after["peak"], -np.inf)
         low = high
+        # The level of a block says which points of the next one are events; elsewhere several are set at once.
+        if low == B or (rhythm.spares and ended):
+            for (first, last), level in zip(parts, _end_blocks(after, rhythm, ended, times), strict=False):
+                logs[:, :, first:last] = level[:, :, None]
+            parts, ended = [], []
     return logs, after
 
 
@@ -109,32 +121,64 @@ def _raise_peak(after: Arrays, evidence: Float, spares: bool) -> None:
             event |= confirmed[:, shift : shift + n]
         taken = np.where(event[:, None], np.nan, points[:, :, :n])
         after["pending"], after["confirmed"] = points[:, :, n:], confirmed[:, n:]
-    taken = np.where(np.isnan(taken), np.nan, np.maximum(taken, _FAINT))
-    after["peak"] = np.fmax(after["peak"], np.fmax.reduce(taken, axis=2))
+    taken = np.where(np.isnan(taken), -np.inf, np.maximum(taken, _FAINT))
+    after["peak"] = np.maximum(after["peak"], _highest(taken))
 
 
-def _end_block(after: Arrays, rhythm: Rhythm, number: int, times: float | Float) -> None:
-    peaks = after["peaks"].copy()
-    peaks[:, :, number % rhythm.peaks] = np.where(np.isfinite(after["peak"]), after["peak"], np.nan)
-    after["peaks"] = peaks
-    after["peak"] = np.full_like(after["peak"], -np.inf)
-    if (number + 1) * rhythm.peak % max(rhythm.peak, _SET_EVERY):
-        return
-    known = np.count_nonzero(~np.isnan(peaks), axis=2)
+def _highest(values: Float) -> Float:
+    """The maximum along the last axis [S, CHANNELS, n]; column by column where rows are many and short."""
+    if len(values) < 4 * values.shape[2]:
+        return np.asarray(np.maximum.reduce(values, axis=2), np.float64)
+    highest = values[:, :, 0].copy()
+    for column in range(1, values.shape[2]):
+        np.maximum(highest, values[:, :, column], out=highest)
+    return highest
+
+
+def _end_blocks(
+    after: Arrays, rhythm: Rhythm, ended: list[tuple[int, Float]], times: float | Float
+) -> list[NDArray[np.float64]]:
+    """Remembers the peaks [S, CHANNELS] of numbered blocks that have ended; the levels before the first and after each."""
+    levels = [after["level"]]
+    if not ended:
+        return levels
+    peaks = np.repeat(after["peaks"][:, :, None], len(ended), axis=2)
+    for place, (number, peak) in enumerate(ended):
+        peaks[:, :, place:, number % rhythm.peaks] = np.where(np.isfinite(peak), peak, np.nan)[:, :, None]
+    after["peaks"] = peaks[:, :, -1].copy()
+    numbers = np.array([number for number, _ in ended])
+    chosen = np.flatnonzero((numbers + 1) * rhythm.peak % max(rhythm.peak, _SET_EVERY) == 0)
+    known, own = _own(peaks[:, :, chosen], rhythm, numbers[chosen], times) if len(chosen) else (None, None)
+    for place in range(len(ended)):
+        level = levels[-1]
+        if known is not None and own is not None and place in chosen:
+            at = int(np.searchsorted(chosen, place))
+            level = np.where(known[:, :, at] > 0, np.fmax(_LEAST, own[:, :, at]), level)
+        levels.append(level)
+    after["level"] = levels[-1]
+    return levels
+
+
+def _own(
+    peaks: NDArray[np.float32], rhythm: Rhythm, numbers: NDArray[np.int64], times: float | Float
+) -> tuple[NDArray[np.int64], Float]:
+    """How many peaks [S, CHANNELS, n, peaks] are known after each of n blocks, and the levels that they make."""
+    known = (~np.isnan(peaks)).sum(axis=3)
     doubt = _PSEUDO * rhythm.peaks // MEMORY_BLOCKS
-    pseudo = np.where(np.arange(doubt) < (doubt - known // 7)[:, :, None], np.float32(_LEAST), np.float32(np.nan))
-    often = np.minimum(_COMMON, np.power(0.5, rhythm.peak / rhythm.step / _RECURRING / np.reshape(times, (-1, 1, 1))))
-    low, middle, high, recurring = _quantiles(np.concatenate([peaks, pseudo], axis=2), (0.25, 0.5, 0.75, often))
+    pseudo = np.where(np.arange(doubt) < (doubt - known // 7)[..., None], np.float32(_LEAST), np.float32(np.nan))
+    often = np.minimum(_COMMON, np.power(0.5, rhythm.peak / rhythm.step / _RECURRING / np.reshape(times, (-1, 1, 1, 1))))
+    low, middle, high, recurring = _quantiles(np.concatenate([peaks, pseudo], axis=3), (0.25, 0.5, 0.75, often))
     slope = np.minimum((middle - low) / (_GUMBEL[1] - _GUMBEL[0]), (high - middle) / (_GUMBEL[2] - _GUMBEL[1]))
-    slope = np.clip((known * slope + doubt * _SLOPE) / (known + doubt), *_SLOPES)
-    rare = middle + slope * (np.reshape(_reduced(rhythm, times), (-1, 1)) - _GUMBEL[1])
+    slope = np.minimum(np.maximum((known * slope + doubt * _SLOPE) / (known + doubt), _SLOPES[0]), _SLOPES[1])
+    rare = middle + slope * (np.reshape(_reduced(rhythm, times), (-1, 1, 1)) - _GUMBEL[1])
     latest = max(6, round(_NEW_NORMAL / rhythm.peak))
-    recent = peaks[:, :, (number - np.arange(latest)) % rhythm.peaks]
-    lasting = np.where(np.isnan(recent).any(axis=2), -np.inf, recent.min(axis=2))
+    places = (numbers[:, None] - np.arange(latest)) % rhythm.peaks
+    recent = np.take_along_axis(peaks, places[None, None], axis=3)
+    lasting = np.where(np.isnan(recent).any(axis=3), -np.inf, recent.min(axis=3))
     recurring[:, 1] = -np.inf
     own = np.maximum(np.maximum(rare, recurring + _MARGIN), lasting)
-    own[:, 1] = np.minimum(own[:, 1], _most_lasting(times))
-    after["level"] = np.where(known > 0, np.fmax(_LEAST, own), after["level"])
+    own[:, 1] = np.minimum(own[:, 1], np.reshape(_most_lasting(times), (-1, 1)))
+    return known, own
 
 
 def _most_lasting(times: float | Float) -> Float:
@@ -148,14 +192,14 @@ def _reduced(rhythm: Rhythm, times: float | Float) -> Float:
 
 
 def _quantiles(values: NDArray[np.float32], shares: Sequence[float | Float]) -> tuple[Float, ...]:
-    """Quantiles along the last axis of what is not NaN; a share may be one for each row [S, 1, 1]."""
+    """Quantiles along the last axis of what is not NaN; a share may be one for each row [S, 1, 1, 1]."""
     ordered = np.sort(values, axis=-1).astype(np.float64)
-    n = np.maximum(np.count_nonzero(~np.isnan(ordered), axis=-1)[..., None] - 1, 0)
-
-    def at(share: float | Float) -> Float:
-        place = share * n
-        low = np.floor(place).astype(np.int64)
-        a, b = (np.take_along_axis(ordered, k, -1) for k in (low, np.minimum(low + 1, n)))
-        return np.asarray((a + (place - low) * (b - a))[..., 0], np.float64)
-
-    return tuple(at(share) for share in shares)
+    size = ordered.shape[-1]
+    n = np.maximum(size - np.isnan(ordered).sum(axis=-1, dtype=np.int64)[..., None] - 1, 0)
+    places = np.concatenate([share * n for share in shares], axis=-1)
+    low = np.floor(places).astype(np.int64)
+    row = np.arange(n.size).reshape(n.shape) * size
+    flat = ordered.reshape(-1)
+    a, b = flat[row + low], flat[row + np.minimum(low + 1, n)]
+    found = a + (places - low) * (b - a)
+    return tuple(found[..., number] for number in range(len(shares)))

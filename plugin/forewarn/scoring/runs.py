@@ -37,6 +37,8 @@ _CALM: Final = 5
 """After so many quiet points a hole is not part of the run before it."""
 
 
+NAMES: Final = ("seen", "last", "resumed", "record", "alarm", "alarm_bucket", "alarm_residual", "busy", "closed")
+"""The run arrays of the carry."""
 _OWN: Final = ("record", "alarm", "alarm_bucket", "alarm_residual", "busy", "closed")
 """The arrays that only a run changes."""
 
@@ -81,17 +83,24 @@ def settle_runs(
     before = np.concatenate([arrays["last"][:, None], points.bucket[:, :-1]], axis=1)
     missed = np.where(position > 0, points.bucket - before - 1, 0)
 
-    resumed = _running(arrays["resumed"], np.where(missed >= rhythm.gap, position, 0))
-    unsettled = position - resumed[:, 1:] < np.where(resumed[:, 1:] > 0, rhythm.settle // 2, rhythm.settle)
+    gaps = missed >= rhythm.gap
+    resumed = arrays["resumed"]
+    since = resumed[:, None]
+    if gaps.any():
+        running = _running(resumed, np.where(gaps, position, 0))
+        since, resumed = running[:, 1:], _at(running, count[:, None])
+    unsettled = (position < rhythm.settle) | ((since > 0) & (position - since < rhythm.settle // 2))
     raw = points.score
-    held = np.where(unsettled, np.minimum(raw, np.log(BELOW)), raw)
+    held = np.where(unsettled, np.minimum(raw, np.log(BELOW)), raw) if unsettled.any() else raw
 
     high = held >= 0.0
     latest = _at(np.concatenate([arrays["last"][:, None], points.bucket], axis=1), count[:, None])
     own = {name: arrays[name] for name in _OWN}
     score, ongoing, continued = held.copy(), np.zeros(held.shape, np.bool_), np.zeros(held.shape, np.bool_)
     # A row without an alarm, before or in the block, has no run: nothing is held, raised or remembered.
-    row = np.flatnonzero(high.any(axis=1) | (own["alarm"] > own["closed"]))
+    begun = own["alarm"] > own["closed"]
+    begun[np.flatnonzero(high) // max(1, B)] = True
+    row = np.flatnonzero(begun)
     if row.size:
         part = Points(held[row], points.residual[row], points.usual[row], points.bucket[row], count[row])
         found = _follow({name: array[row] for name, array in own.items()}, rhythm, part, position[row], missed[row])
@@ -101,7 +110,7 @@ def settle_runs(
             own[name] = own[name].copy()
             own[name][row] = array
     score = np.where(continued, 0.0, score)
-    after = {"seen": seen + count, "last": latest, "resumed": _at(resumed, count[:, None]), **own}
+    after = {"seen": seen + count, "last": latest, "resumed": resumed, **own}
     return score, unsettled & (raw >= 0.0), ongoing & ~continued, continued, after
 
 
@@ -150,4 +159,4 @@ def _running(start: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _at(extended: NDArray[Any], column: Int) -> NDArray[Any]:
-    return np.take_along_axis(extended, column, axis=1)[:, 0]
+    return np.asarray(extended[np.arange(len(extended)), column[:, 0]])

@@ -6,12 +6,14 @@ learnt only from what was not anomalous would shrink until everything is.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.scoring.rhythm import MEMORY_BLOCKS, MEMORY_DAYS, Rhythm
+from forewarn.scoring.windows import ranked
 from forewarn.series import Float, TimeGrid
 
 Arrays = dict[str, NDArray[Any]]
@@ -30,6 +32,11 @@ _ROUNDING: Final = 1e-9
 """Share of the value below which a deviation is the arithmetic's, not the world's."""
 _LEAST_SHARE: Final = 0.25
 """Share of a block's slots that need data for the block to say something."""
+_FEW_LANES: Final = 8
+_MANY: Final = 2048
+"""Medians of so few values are taken by minima and maxima where there are so many of them, and by sorting elsewhere."""
+_CHUNK: Final = 64
+"""Rows whose days are worked on at a time, so that they stay in the cache."""
 
 
 def fresh(rhythm: Rhythm, S: int) -> Arrays:
@@ -51,13 +58,45 @@ def fresh(rhythm: Rhythm, S: int) -> Arrays:
     }
 
 
+NAMES: Final = (
+    *(f"day_{day:02}" for day in range(MEMORY_DAYS)),
+    "slot", "moments", "origin", "habit", "habit_days", "block_scale", "block_mean", "block_variance", "scale", "floor",
+    "coverage",
+)  # fmt: skip
+"""The scale arrays of the carry."""
+
+
 def masked_median(values: NDArray[Any]) -> NDArray[Any]:
     """The median along the last axis of what is not NaN; NaN where nothing is left."""
-    ordered = np.sort(values, axis=-1)  # NaN last
-    n = np.count_nonzero(~np.isnan(ordered), axis=-1)[..., None]
-    low = np.take_along_axis(ordered, np.maximum(n - 1, 0) // 2, axis=-1)[..., 0]
-    high = np.take_along_axis(ordered, np.minimum(n // 2, ordered.shape[-1] - 1), axis=-1)[..., 0]
+    size = values.shape[-1]
+    if size <= _FEW_LANES and values.size >= _MANY * size and not np.isnan(values).any():
+        lanes = np.moveaxis(values, -1, 0).reshape(size, -1)
+        low, high = (lane.reshape(values.shape[:-1]) for lane in _middle(list(np.ascontiguousarray(lanes))))
+    else:
+        low, high = _middle_of_known(np.sort(values, axis=-1))  # NaN last
     return np.where(low == high, low, 0.5 * (low + high)).astype(values.dtype)  # equal infinities have no mean
+
+
+def _middle(lanes: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The values at the two middle ranks (or twice that at the one) at each place of the lanes, none of them NaN."""
+    n = len(lanes)
+    found = ranked(lanes, (n - 1) // 2, n // 2)
+    return found[0], found[-1]
+
+
+def _middle_of_known(ordered: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The same along the last axis of what is in order, NaN last, for what is not NaN."""
+    size = ordered.shape[-1]
+    missing = np.isnan(ordered)
+    rows = ordered.size // max(1, size)
+    some = size - int(np.count_nonzero(missing.reshape(-1, size)[0])) if rows else 0
+    # Mostly all rows know equally much: then the middle is a column.
+    if some and np.count_nonzero(missing) == rows * (size - some) and not missing[..., some - 1].any():
+        return ordered[..., (some - 1) // 2], ordered[..., some // 2]
+    n = size - missing.sum(axis=-1, dtype=np.int64)
+    row = np.arange(rows).reshape(n.shape) * size
+    flat = ordered.reshape(-1)
+    return flat[row + np.maximum(n - 1, 0) // 2], flat[row + np.minimum(n // 2, size - 1)]
 
 
 def usual(
@@ -74,30 +113,50 @@ def usual(
     `sizes` [S, KINDS, B] are the absolute residuals, NaN = no data. A scale never knows the block it is used in.
     """
     S, B = values.shape
-    after: Arrays = {name: arrays[name] for name in fresh(rhythm, 0)}
+    after: Arrays = {name: arrays[name] for name in NAMES}
     origin = after["origin"]
     if np.isnan(origin).any():
         first = np.take_along_axis(values, np.argmax(np.isfinite(values), axis=1)[:, None], axis=1)[:, 0]
         after["origin"] = np.where(np.isnan(origin), first, origin)
     medians, sums, first_slot = _close_slots(after, rhythm, grid, sizes, values)
     logs = np.empty((S, KINDS, B))
-    times = grid.times()
-    low = 0
-    while low < B:
-        edge = (int(times[low]) // rhythm.block + 1) * rhythm.block
-        high = min(B, max(low + 1, -(-(edge - grid.start) // grid.step)))
-        logs[:, :, low:high] = _in_force(after, rhythm, times[low:high])
-        end = grid.start + high * grid.step
-        done = range(max(first_slot, int(times[low]) // rhythm.slot), min(end, edge) // rhythm.slot)
-        if done:
-            _remember_slots(after, rhythm, done, first_slot, medians, sums)
-        if end >= edge:
-            _end_block(after, rhythm, edge)
-        low = high
+    low, times = 0, grid.times()
+    while low < B:  # cycle by cycle: the scales of several blocks are set at once, with the habits of one day
+        parts: list[tuple[int, int]] = []
+        ended: list[_Ended] = []
+        name = f"day_{int(times[low]) // rhythm.slot // rhythm.slots % MEMORY_DAYS:02}"
+        day, moments, cycle = after[name], after["moments"].copy(), False
+        while low < B and not cycle:
+            edge = (int(times[low]) // rhythm.block + 1) * rhythm.block
+            high = min(B, max(low + 1, -(-(edge - grid.start) // grid.step)))
+            end = grid.start + high * grid.step
+            parts.append((low, high))
+            for slot in range(max(first_slot, int(times[low]) // rhythm.slot), min(end, edge) // rhythm.slot):
+                if day is after[name]:
+                    day = day.copy()
+                day[:, :, slot % rhythm.slots] = medians[:, :, slot - first_slot]
+                moments += sums[:, slot - first_slot]  # one by one: the same order of additions however a block was cut
+            if end >= edge:
+                ended.append(_Ended(edge // rhythm.block - 1, moments))
+                moments, cycle = np.zeros_like(moments), edge % rhythm.cycle == 0
+            low = high
+        after[name], after["moments"] = day, moments
+        scales, floors = _end_blocks(after, rhythm, ended, day)
+        for number, (begin, until) in enumerate(parts):
+            part = {"scale": scales[:, :, number], "floor": floors[:, number]}
+            _in_force(after, rhythm, part, times[begin:until], logs[:, :, begin:until])
+        if ended:
+            after["scale"], after["floor"] = scales[:, :, -1].copy(), floors[:, -1].copy()
+        if cycle:
+            after["habit"], after["habit_days"] = _habits([after[f"day_{d:02}"] for d in range(MEMORY_DAYS)])
+            following = f"day_{(int(times[low - 1]) // rhythm.cycle + 1) % MEMORY_DAYS:02}"
+            after[following] = np.full_like(after[following], np.nan)
     floor = np.log(np.maximum(_ROUNDING * np.maximum(np.abs(values), np.abs(expected)), 1e-300))
-    with np.errstate(divide="ignore"):
-        prior = np.log(sigma)
-    logs = np.where(np.isnan(logs), prior[:, None, :], logs)
+    unknown = np.isnan(logs)
+    if unknown.any():
+        with np.errstate(divide="ignore"):
+            prior = np.log(sigma)
+        logs = np.where(unknown, prior[:, None, :], logs)
     return np.fmax(logs, floor[:, None, :]), after
 
 
@@ -111,69 +170,80 @@ def _close_slots(after: Arrays, rhythm: Rhythm, grid: TimeGrid, sizes: Float, va
     slot = times // rhythm.slot
     place = times // rhythm.step - -(-(slot * rhythm.slot) // rhythm.step)
     first, last = int(slot[0]), int((grid.end) // rhythm.slot)
-    keep = place % rhythm.thin == 0
+    keep: NDArray[np.bool_] | slice = place % rhythm.thin == 0
     points = np.full((S, KINDS + 1, last - first + 1, rhythm.in_slot), np.nan)
     points[:, :, 0] = after["slot"]
-    where = (slot[keep] - first, place[keep] // rhythm.thin)
-    points[:, :KINDS, where[0], where[1]] = sizes[:, :, keep]
-    points[:, KINDS, where[0], where[1]] = (values - after["origin"][:, None])[:, keep]
+    where = (slot[keep] - first) * rhythm.in_slot + place[keep] // rhythm.thin
+    every: NDArray[np.int64] | slice = where
+    if rhythm.thin == 1 and where[-1] - where[0] + 1 == len(where):
+        every, keep = slice(int(where[0]), int(where[-1]) + 1), slice(None)
+    flat = points.reshape(S, KINDS + 1, -1)
+    flat[:, :KINDS, every] = sizes[:, :, keep]
+    flat[:, KINDS, every] = (values - after["origin"][:, None])[:, keep]
     after["slot"] = points[:, :, -1].copy()
     closed = points[:, :, :-1]
     with np.errstate(divide="ignore"):
         medians = np.log(masked_median(closed[:, :KINDS]))
-    known = np.isfinite(closed[:, KINDS])
-    y = np.where(known, closed[:, KINDS], 0.0)
-    sums = np.stack([known.sum(axis=-1, dtype=np.float64), y.sum(axis=-1), np.square(y).sum(axis=-1)], axis=-1)
+    y = closed[:, KINDS]
+    known = np.isfinite(y)
+    sums = np.empty((*y.shape[:2], 3))
+    if known.all():
+        sums[:, :, 0] = y.shape[2]
+    else:
+        sums[:, :, 0] = known.sum(axis=-1)
+        y = np.where(known, y, 0.0)
+    sums[:, :, 1], sums[:, :, 2] = y.sum(axis=-1), np.square(y).sum(axis=-1)
     return medians, sums, first
 
 
-def _remember_slots(after: Arrays, rhythm: Rhythm, done: range, first: int, medians: Float, sums: Float) -> None:
-    """Writes the slots `done` (all of one block) into their day and adds their moments to the block's."""
-    name = f"day_{done.start // rhythm.slots % MEMORY_DAYS:02}"
-    day = after[name].copy()
-    at = done.start % rhythm.slots
-    part = slice(done.start - first, done.stop - first)
-    day[:, :, at : at + len(done)] = medians[:, :, part]
-    after[name] = day
-    moments = after["moments"].copy()
-    for index in range(part.start, part.stop):  # one by one: the same order of additions however the block was cut
-        moments += sums[:, index]
-    after["moments"] = moments
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ended:
+    """A block that has ended: its number since 1970, and its moments [S, 3]."""
+
+    number: int
+    moments: Float
 
 
-def _end_block(after: Arrays, rhythm: Rhythm, edge: int) -> None:
-    """Moves a finished block into the memory of blocks, a finished day into the habits, and sets the scales anew."""
-    number = edge // rhythm.block - 1
+def _end_blocks(after: Arrays, rhythm: Rhythm, ended: list[_Ended], day: NDArray[np.float32]) -> tuple[Float, Float]:
+    """Moves finished blocks of one day into the memory of blocks.
+
+    The scales [S, KINDS, n + 1] and floors [S, n + 1] before the first of these n blocks ends, and after each of them.
+    """
+    before = after["scale"][:, :, None], after["floor"][:, None]
+    if not ended:
+        return before
+    numbers = [block.number for block in ended]
+    places = [number % MEMORY_BLOCKS for number in numbers]
     in_block = rhythm.block // rhythm.slot
-    cycle = (edge - 1) // rhythm.cycle
-    at = number * in_block % rhythm.slots
-    slots = after[f"day_{cycle % MEMORY_DAYS:02}"][:, :, at : at + in_block]
-    enough = np.count_nonzero(~np.isnan(slots), axis=-1) >= max(1, round(_LEAST_SHARE * in_block))
-    ring = after["block_scale"].copy()
-    ring[:, :, number % MEMORY_BLOCKS] = np.where(enough, masked_median(slots), np.float32(np.nan))
-    after["block_scale"] = ring
-    after["scale"] = masked_median(ring).astype(np.float64)
+    at = numbers[0] * in_block % rhythm.slots
+    slots = day[:, :, at : at + len(ended) * in_block].reshape(*day.shape[:2], len(ended), -1)
+    enough = (~np.isnan(slots)).sum(axis=-1) >= max(1, round(_LEAST_SHARE * in_block))
+    rings = _remembered(after["block_scale"], places, np.where(enough, masked_median(slots), np.float32(np.nan)))
+    scales = masked_median(rings).astype(np.float64)
+    after["block_scale"] = rings[:, :, -1].copy()
 
-    n, total, squares = after["moments"].T
+    n, total, squares = np.stack([block.moments for block in ended], axis=1).transpose(2, 0, 1)
     some = np.maximum(n, 1.0)
-    mean = np.where(n > 0, total / some, np.nan)
+    means = _remembered(after["block_mean"], places, np.where(n > 0, total / some, np.nan))
     variance = np.where(n > 0, np.maximum(squares / some - np.square(total / some), 0.0), np.nan)
-    means, variances = after["block_mean"].copy(), after["block_variance"].copy()
-    means[:, number % MEMORY_BLOCKS] = mean
-    variances[:, number % MEMORY_BLOCKS] = variance
-    after["block_mean"], after["block_variance"] = means, variances
+    variances = _remembered(after["block_variance"], places, variance)
     with np.errstate(divide="ignore"):
-        after["floor"] = _FLOOR + np.log(_spread(means, variances))
+        floors = _FLOOR + np.log(_spread(means, variances))
+    after["block_mean"], after["block_variance"] = means[:, -1].copy(), variances[:, -1].copy()
     share = np.minimum(1.0, n / rhythm.kept_in_block)
-    after["coverage"] = np.where(np.isnan(means).all(axis=1), 1.0, 0.75 * after["coverage"] + 0.25 * share)
-    after["moments"] = np.zeros_like(after["moments"])
+    unknown = np.isnan(means).all(axis=2)
+    for number in range(len(ended)):
+        coverage = 0.75 * after["coverage"] + 0.25 * share[:, number]
+        after["coverage"] = np.where(unknown[:, number], 1.0, coverage)
+    return np.concatenate([before[0], scales], axis=2), np.concatenate([before[1], floors], axis=1)
 
-    if edge % rhythm.cycle == 0:
-        days = np.stack([after[f"day_{d:02}"] for d in range(MEMORY_DAYS)], axis=-1)
-        after["habit"] = masked_median(days)
-        after["habit_days"] = np.count_nonzero(~np.isnan(days[:, 0]), axis=-1).astype(np.int8)
-        name = f"day_{(cycle + 1) % MEMORY_DAYS:02}"
-        after[name] = np.full_like(after[name], np.nan)
+
+def _remembered(ring: NDArray[Any], places: list[int], values: NDArray[Any]) -> NDArray[Any]:
+    """The ring [..., MEMORY_BLOCKS] after each of the values [..., n] was written to its place, [..., n, MEMORY_BLOCKS]."""
+    rings = np.repeat(ring[..., None, :], len(places), axis=-2)
+    for number, place in enumerate(places):
+        rings[..., number:, place] = values[..., number, None]
+    return rings
 
 
 def blended(arrays: Mapping[str, NDArray[Any]]) -> Float:
@@ -190,23 +260,40 @@ def blended(arrays: Mapping[str, NDArray[Any]]) -> Float:
     return np.asarray(np.where(np.isnan(base), np.nan, np.fmax(mixed, arrays["floor"][:, None, None])), np.float64)
 
 
-def _in_force(after: Arrays, rhythm: Rhythm, times: NDArray[np.int64]) -> Float:
-    """Logarithms of the scales [S, KINDS, n] at buckets of one block."""
+def _in_force(after: Arrays, rhythm: Rhythm, part: Arrays, times: NDArray[np.int64], out: Float) -> None:
+    """Writes the logarithms of the scales [S, KINDS, n] at buckets of one block, with the scale and floor of `part`."""
     at = times % rhythm.cycle // rhythm.slot
     first = int(at[0])
     few = slice(first, int(at[-1]) + 1)
-    part = {name: after[name] for name in ("scale", "floor")}
-    part |= {"habit": after["habit"][:, :, few], "habit_days": after["habit_days"][:, few]}
-    return blended(part)[:, :, at - first]
+    habits = {"habit": after["habit"][:, :, few], "habit_days": after["habit_days"][:, few]}
+    out[...] = np.take(blended(part | habits), at - first, axis=2)
+
+
+def _habits(days: list[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """The medians of the days [S, KINDS, slots] of each slot, and of how many days [S, slots]."""
+    S, size = len(days[0]), days[0].size
+    missing = [int(np.count_nonzero(np.isnan(day))) for day in days] if size >= _MANY else []
+    seen = [day for day, gone in zip(days, missing, strict=False) if not gone]
+    if not seen or len(seen) + missing.count(size) < len(days):
+        whole = np.stack(days, axis=-1)
+        return masked_median(whole), np.count_nonzero(~np.isnan(whole[:, 0]), axis=-1).astype(np.int8)
+    habit = np.empty_like(seen[0])
+    for row in range(0, S, _CHUNK):
+        low, high = _middle([day[row : row + _CHUNK] for day in seen])
+        habit[row : row + _CHUNK] = np.where(low == high, low, 0.5 * (low + high))
+    return habit, np.full((S, habit.shape[2]), len(seen), np.int8)
 
 
 def _spread(means: Float, variances: Float) -> Float:
-    """The standard deviation [S] of the remembered blocks without the quarter that strays most, or a share of that of all."""
-    centre = masked_median(means)[:, None]
+    """The standard deviation of remembered blocks (the last axis) without the quarter that strays most, or a share of that
+    of all.
+    """
+    centre = masked_median(means)[..., None]
     square = np.square(means - centre) + variances
-    ordered = np.sort(square, axis=1)  # NaN last
-    n = np.count_nonzero(~np.isnan(ordered), axis=1)
-    kept = np.arange(ordered.shape[1]) < np.ceil(_ORDINARY * n)[:, None]
-    ordinary = np.where(kept, ordered, 0.0).sum(axis=1) / np.maximum(kept.sum(axis=1), 1)
-    every = np.where(np.isnan(ordered), 0.0, ordered).sum(axis=1) / np.maximum(n, 1)
+    ordered = np.sort(square, axis=-1)  # NaN last
+    missing = np.isnan(ordered)
+    n = ordered.shape[-1] - missing.sum(axis=-1)
+    kept = np.arange(ordered.shape[-1]) < np.ceil(_ORDINARY * n)[..., None]
+    ordinary = np.where(kept, ordered, 0.0).sum(axis=-1) / np.maximum(kept.sum(axis=-1), 1)
+    every = np.where(missing, 0.0, ordered).sum(axis=-1) / np.maximum(n, 1)
     return np.asarray(np.maximum(np.sqrt(ordinary), _RARE * np.sqrt(every)), np.float64)

@@ -115,9 +115,12 @@ class ResidualScorer:
         sides = evidence.by_side(packing.pack(np.where(known, single, -np.inf)), packing.pack(residual), carry.arrays["sides"])
         together = packing.unpack(evidence.sustained(sides, rhythm.sustained), -np.inf)
         channels = np.stack([single, together], axis=1)
-        taken = np.where((known & ~masked)[:, None], channels, np.nan)
+        taught = known & ~masked
+        taken = channels if taught.all() else np.where(taught[:, None], channels, np.nan)
         edges, own_levels = level.levels(carry.arrays, rhythm, grid, taken, self._spacing(carry))
-        relative = np.where(known[:, None], channels - edges, -np.inf)
+        relative = channels - edges
+        if not known.all():
+            relative = np.where(known[:, None], relative, -np.inf)
         raw = np.maximum(relative[:, 0], relative[:, 1])
         direction = np.sign(np.where(known, residual, 0.0)).astype(np.int8)
         raw, small, other = evidence.policy(self._detector, raw, sizes[:, 0], direction, forecast.expected)
@@ -125,13 +128,14 @@ class ResidualScorer:
         every = _running_points(packing, residual, masked, carry)
         held, marks, run = self._runs(every, _below(raw, masked), sizes[:, 0], usual[:, 0], carry)
         score = np.where(known, np.exp(_below(held, masked)), np.nan)
-        reason = np.where(relative[:, 1] > relative[:, 0], SUSTAINED, DEVIATION)
+        reason = np.where(relative[:, 1] > relative[:, 0], np.int8(SUSTAINED), np.int8(DEVIATION))
         for mark, where in ((BELOW_MINIMUM, small), (OTHER_DIRECTION, other), *marks, (MAINTENANCE, masked)):
-            reason = np.where(where, mark, reason)
-        reason = np.where(known & (score >= _WORTH_A_REASON), reason, AS_EXPECTED).astype(np.int8)
+            if where.any():
+                reason[where] = mark
+        reason[~(known & (score >= _WORTH_A_REASON))] = AS_EXPECTED
         after = scales | sums | own_levels | run
         after["recent"] = packing.last(recent, rhythm.reference)
-        after["sides"] = np.stack([packing.last(side, rhythm.sustained - 1) for side in (sides[:, 0], sides[:, 1])], axis=1)
+        after["sides"] = packing.last(sides, rhythm.sustained - 1)
         if "times" in carry.arrays:
             after["times"] = carry.arrays["times"]
         after["sigma"] = _latest(np.where(packing.valid, forecast.sigma, np.nan), carry.arrays["sigma"])
@@ -197,7 +201,7 @@ class ResidualScorer:
             bucket=packing.pack(bucket),
             count=packing.count,
         )
-        state = {name: carry.arrays[name] for name in runs.fresh(0)}
+        state = {name: carry.arrays[name] for name in runs.NAMES}
         held, unsettled, ongoing, continued, run = runs.settle_runs(state, carry.arrays["coverage"], self._rhythm, points)
         marks = tuple(
             (mark, packing.unpack(where, False))
@@ -221,6 +225,8 @@ def _running_points(packing: Packing, residual: Float, masked: NDArray[np.bool_]
 
 def _latest(sigma: Float, before: Float) -> Float:
     """The last finite sigma of each row [S, B], or the one before the block [S]."""
+    if np.isfinite(sigma[:, -1]).all():
+        return sigma[:, -1].copy()
     extended = np.concatenate([before[:, None], sigma], axis=1)
     column = np.where(np.isfinite(extended), np.arange(extended.shape[1]), 0).max(axis=1)
     return np.asarray(extended[np.arange(len(extended)), column], np.float64)

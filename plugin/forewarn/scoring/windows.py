@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 
 from forewarn.series import Float
 
-_CHUNK = 8192
-"""Points whose windows are sorted at once: 21 lanes of so many float64 stay in the second-level cache."""
+_CHUNK = 4096
+"""Groups of windows that are worked on at once: some 30 lanes of so many float64 nearly stay in the second-level cache."""
+_WORTH_SHARING = 1024
+"""Windows from which on sharing costs less than the calls for it."""
+
+_Network = tuple[tuple[tuple[int, int, bool, bool], ...], tuple[int, ...]]
+"""Comparators (low lane, high lane, low needed, high needed), and the lanes of the wanted ranks in their order."""
 
 
 def _merge_exchange(size: int) -> list[tuple[int, int]]:
@@ -33,40 +38,112 @@ def _merge_exchange(size: int) -> list[tuple[int, int]]:
     return pairs
 
 
-@lru_cache(maxsize=32)
-def _median_network(size: int) -> tuple[tuple[int, int, bool, bool], ...]:
-    """The comparators (low lane, high lane, low needed, high needed) that bring the median of `size` lanes to the middle.
+def _odd_even_merge(x: list[int], y: list[int]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Batcher's merge of two sorted runs of lanes of any lengths (Knuth, TAOCP 3, 5.3.4): comparators, lanes in order."""
+    if not x or not y:
+        return [], [*x, *y]
+    if len(x) == len(y) == 1:
+        return [(x[0], y[0])], [x[0], y[0]]
+    pairs, odd = _odd_even_merge(x[::2], y[::2])
+    more, even = _odd_even_merge(x[1::2], y[1::2])
+    pairs, order = pairs + more, odd[:1]
+    for k, lane in enumerate(even):
+        if k + 1 < len(odd):
+            pairs.append((lane, odd[k + 1]))
+            order += [lane, odd[k + 1]]
+        else:
+            order.append(lane)
+    return pairs, order + odd[len(even) + 1 :]
 
-    Comparators that cannot reach the middle lane are left out; of the others only the outputs that can.
-    """
-    needed = {size // 2}
+
+def _pruned(pairs: list[tuple[int, int]], wanted: list[int]) -> _Network:
+    """The network without what no wanted lane depends on."""
+    needed = set(wanted)
     kept: list[tuple[int, int, bool, bool]] = []
-    for low, high in reversed(_merge_exchange(size)):
+    for low, high in reversed(pairs):
         if low in needed or high in needed:
             kept.append((low, high, low in needed, high in needed))
             needed |= {low, high}
-    return tuple(reversed(kept))
+    return tuple(reversed(kept)), tuple(wanted)
+
+
+@lru_cache(maxsize=256)
+def _sorting(size: int, first: int, last: int) -> _Network:
+    """Brings the ranks first..last of `size` lanes in order."""
+    return _pruned(_merge_exchange(size), list(range(first, last + 1)))
+
+
+@lru_cache(maxsize=256)
+def _merging(one: int, other: int, first: int, last: int) -> _Network:
+    """The same for `one` sorted lanes followed by `other` sorted lanes."""
+    pairs, order = _odd_even_merge(list(range(one)), list(range(one, one + other)))
+    return _pruned(pairs, order[first : last + 1])
+
+
+def ranked(lanes: list[Float], first: int, last: int) -> list[Float]:
+    """The ranks first..last (from 0) of what stands at each place of the lanes, which are arrays of one shape."""
+    return _through(_sorting(len(lanes), first, last), lanes)
+
+
+def _through(network: _Network, lanes: list[Float]) -> list[Float]:
+    lanes = lanes.copy()
+    for low, high, keep_low, keep_high in network[0]:
+        a, b = lanes[low], lanes[high]
+        if keep_low:
+            lanes[low] = np.minimum(a, b)
+        if keep_high:
+            lanes[high] = np.maximum(a, b)
+    return [lanes[lane] for lane in network[1]]
 
 
 def preceding_median(extended: Float, width: int) -> Float:
-    """[S, W+N] -> [S, N]: the median of the `width` (odd) points before each of the last N points."""
+    """[S, W+N] -> [S, N]: the median of the `width` (odd) points before each of the last N points.
+
+    Neighbouring windows have most of their points in common: those are sorted once for a group of them, of which only the
+    few that can be a median go on to its halves, with the points that these have in common besides.
+    """
     S, N = extended.shape[0], extended.shape[1] - width
+    if not N:
+        return np.empty((S, 0))
+    groups = -(-N // min(N, max(1, 2 * width // 7 if S * N >= _WORTH_SHARING else 1)))
+    size = -(-N // groups)
+    if groups * size > N:
+        extended = np.concatenate([extended, np.zeros((S, groups * size - N))], axis=1)
     result = np.empty((S, N))
-    rows = max(1, _CHUNK // max(N, 1))
+    rows = max(1, (_CHUNK if size > 1 else 2 * _CHUNK) // groups)  # without sharing, fewer lanes are in use at a time
     for first in range(0, S, rows):
-        part = extended[first : first + rows]
-        lanes = [part[:, lane : lane + N].copy() for lane in range(width)]
-        for low, high, keep_low, keep_high in _median_network(width):
-            a, b = lanes[low], lanes[high]
-            if keep_low and keep_high:
-                lanes[low] = np.minimum(a, b)
-                np.maximum(a, b, out=b)
-            elif keep_low:
-                np.minimum(a, b, out=a)
-            else:
-                np.maximum(a, b, out=b)
-        result[first : first + rows] = lanes[width // 2]
+        part = np.ascontiguousarray(extended[first : first + rows].T)
+        points = [part[place : place + (groups - 1) * size + 1 : size] for place in range(size + width - 1)]
+        shared, extra = points[size - 1 : width], size - 1
+        low, high = max(0, width // 2 - extra), min(len(shared) - 1, width // 2)
+        medians = np.empty((groups, size, part.shape[1]))
+        _halve(points, width, (0, size), ranked(shared, low, high), low, medians)
+        result[first : first + rows] = medians.reshape(-1, part.shape[1])[:N].T
     return result
+
+
+def _halve(
+    points: list[Float], width: int, windows: tuple[int, int], candidates: list[Float], below: int, result: Float
+) -> None:
+    """Writes the medians of some windows of each group into `result` [groups, size, rows].
+
+    Of the points that these have in common, `candidates` are those in order that may be a median, behind `below` that
+    are too small for that.
+    """
+    begin, end = windows
+    if end - begin == 1:
+        result[:, begin] = candidates[0]
+        return
+    middle = (begin + end) // 2
+    for first, last, more in (
+        (begin, middle, points[middle - 1 : end - 1]),
+        (middle, end, points[begin + width : middle + width]),
+    ):
+        extra = last - first - 1
+        low, high = max(0, width // 2 - extra), min(width - extra - 1, width // 2)
+        network = _merging(len(candidates), len(more), low - below, high - below)
+        chosen = _through(network, candidates + ranked(more, 0, len(more) - 1))
+        _halve(points, width, (first, last), chosen, low, result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +186,8 @@ class Packing:
         return spread
 
     def last(self, extended: NDArray[Any], width: int) -> NDArray[Any]:
-        """The last `width` points of each row of [width before the block | the block's points]."""
+        """The last `width` points of each row [S, ..., width before the block + the block's points]."""
         if self.order is None:
-            return extended[:, extended.shape[1] - width :].copy()
-        return np.take_along_axis(extended, self.count[:, None] + np.arange(width), axis=1)
+            return extended[..., extended.shape[-1] - width :].copy()
+        place = (self.count[:, None] + np.arange(width)).reshape(len(extended), *(1,) * (extended.ndim - 2), width)
+        return np.take_along_axis(extended, place, axis=-1)
