@@ -79,10 +79,10 @@ class ArraySource:
 def without(name: str) -> Mapping[str, Any]:
     """What to put in place of which constants of the scoring room to switch one ingredient off."""
     nothing = np.log(1e-9)
-    return {
+    settings: Mapping[str, Mapping[str, Any]] = {
         "recent residuals": {"evidence._LOCAL": 0.0},
         "expectation": {"evidence._LOCAL": 1.0},
-        "own level": {"level._quantiles": lambda values, shares: tuple(np.full(values.shape[:-1], np.log(4.0)) for _ in shares)},
+        "own level": {"level._quantiles": _fours},
         "margin": {"level._MARGIN": 0.0},
         "lasting evidence": {"evidence.sustained": lambda sides, width: np.full(_points(sides, width), -np.inf)},
         "bound of its level": {"level._MOST_LASTING": np.inf},
@@ -92,7 +92,8 @@ def without(name: str) -> Mapping[str, Any]:
         "continuation": {"runs._CALM": 0},
         "floor of scales": {"scale._FLOOR": nothing},
         "count likelihood": {"counts._LARGEST": -1.0},
-    }[name]
+    }
+    return settings[name]
 
 
 INGREDIENTS: Final = (
@@ -100,6 +101,10 @@ INGREDIENTS: Final = (
     "time of day", "habituation", "continuation", "floor of scales", "count likelihood",
 )  # fmt: skip
 """What `without` can switch off."""
+
+
+def _fours(values: Float, shares: Sequence[Any]) -> tuple[Float, ...]:
+    return tuple(np.full(values.shape[:-1], np.log(4.0)) for _ in shares)
 
 
 def _points(sides: Float, width: int) -> tuple[int, int]:
