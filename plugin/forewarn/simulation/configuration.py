@@ -19,7 +19,7 @@ _DETECTORS = """\
   - {name: queue, __METRICS__, function: avg, query: "metrics.queue:*", field: metrics.queue, direction: above, min_deviation: {absolute: 50}, owner: team-logistics}
   - {name: free-connections, __METRICS__, function: min, query: "metrics.connections_free:*", field: metrics.connections_free, direction: below, min_deviation: {absolute: 3}, owner: team-platform}
   - {name: log-lines, __LOGS__, function: count, direction: below, min_deviation: {relative: 50%, absolute: 5}, owner: team-platform}
-  - {name: log-errors, __LOGS__, function: ratio, of: "log.level: (error OR ERROR OR FATAL OR fatal OR CRITICAL OR crit OR alert)", unit: ratio, direction: above, min_deviation: {absolute: 10%}, owner: team-platform}
+  - {name: log-errors, __LOGS__, function: ratio, of: "log.level: (error OR ERROR OR FATAL OR fatal OR CRITICAL OR crit OR alert)", unit: ratio, direction: above, silence: never, min_deviation: {absolute: 10%}, owner: team-platform}
 """
 _SPLIT = "split_by: [service.name], bucket: 5m"
 
