@@ -50,29 +50,44 @@ def counted(arrays: Mapping[str, NDArray[Any]], rhythm: Rhythm, grid: TimeGrid, 
 
     Sums are of whole numbers, so that no cut of time changes them.
     """
-    after: Arrays = {name: arrays[name] for name in fresh(0)}
-    found = np.empty(values.shape, np.bool_)
-    known = np.isfinite(values)
-    nearest = np.rint(np.where(known, np.clip(values, -1.0, 1e6), np.nan))
-    whole = known & (nearest == values) & (nearest >= 0.0)
-    moved = np.square(np.diff(np.concatenate([after["counts_last"][:, None], nearest], axis=1), axis=1))
-    after["counts_last"] = nearest[:, -1].copy()
-    seen = np.stack([known, whole, np.where(whole, nearest, 0.0), np.nan_to_num(moved)]).astype(np.int64)
+    last, today, sums = (arrays[name] for name in ("counts_last", "counts_today", "counts"))
+    nearest = np.rint(values)
+    whole = (nearest == values) & (nearest >= 0.0)
+    known = ~np.isnan(values)
+    found = np.zeros(values.shape, np.bool_)
+    # A row without a whole number, before or in the block, is none: its points are counted, and that is all.
+    row = np.flatnonzero(whole.any(axis=1) | ~np.isnan(last) | (today[:, 1] > 0) | (sums[:, 1] > 0.0))
+    seen = _seen(np.where(whole[row], nearest[row], np.nan), known[row], last[row])
+    today, sums = today.copy(), sums.copy()
     low, B = 0, grid.size
     while low < B:
         edge = ((grid.start + low * grid.step) // rhythm.cycle + 1) * rhythm.cycle
         high = min(B, max(low + 1, -(-(edge - grid.start) // grid.step)))
         part = np.cumsum(seen[:, :, low:high], axis=2)
-        before = after["counts_today"].T[:, :, None] + np.concatenate([np.zeros_like(part[:, :, :1]), part[:, :, :-1]], axis=2)
-        points, sound, total, squares = after["counts"].T[:, :, None] + before
+        before = today[row].T[:, :, None] + np.concatenate([np.zeros_like(part[:, :, :1]), part[:, :, :-1]], axis=2)
+        points, sound, total, squares = sums[row].T[:, :, None] + before
         lively = 0.5 * squares >= _CALM * total
-        found[:, low:high] = (points > 0) & (sound >= _WHOLE * points) & (total <= _LARGEST * points) & lively
-        after["counts_today"] = after["counts_today"] + part[:, :, -1].T
+        found[row, low:high] = (points > 0) & (sound >= _WHOLE * points) & (total <= _LARGEST * points) & lively
+        today[:, 0] += np.count_nonzero(known[:, low:high], axis=1)
+        today[row, 1:] += part[1:, :, -1].T.astype(np.int64)
         if grid.start + high * grid.step >= edge:
-            after["counts"] = after["counts"] * _FADING + after["counts_today"]
-            after["counts_today"] = np.zeros_like(after["counts_today"])
+            sums, today = sums * _FADING + today, np.zeros_like(today)
         low = high
-    return found, after
+    latest = np.full(len(values), np.nan)
+    latest[row] = np.where(whole[row, -1], nearest[row, -1], np.nan)
+    return found, {"counts_today": today, "counts": sums, "counts_last": latest}
+
+
+def _seen(numbers: Float, known: Bool, last: Float) -> Float:
+    """By point [4, R, B], all whole: is it known, is it a whole number, that number, its move from the one before squared."""
+    seen = np.empty((4, *numbers.shape))
+    extended = np.concatenate([last[:, None], np.minimum(numbers, 1e6)], axis=1)
+    whole = ~np.isnan(extended)
+    seen[0], seen[1] = known, whole[:, 1:]
+    extended = np.where(whole, extended, 0.0)
+    seen[2] = extended[:, 1:]
+    seen[3] = np.square(np.diff(extended, axis=1)) * (whole[:, 1:] & whole[:, :-1])
+    return seen
 
 
 def likelihood(values: Float, residual: Float, usual: Float) -> Float:
