@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from forewarn.anomaly import Anomaly
+from forewarn.anomaly import SHAPES, Anomaly
 from forewarn.incident import Incident
 from forewarn.results import SeriesRecord
 
@@ -59,6 +59,12 @@ def reason_of(anomaly: Anomaly) -> str:
     return evidence if isinstance(evidence, str) else ""
 
 
+def shape_of(anomaly: Anomaly) -> str:
+    """What changed, in words; "" where nobody could tell, and where `headline` says it: of a mere spike or dip."""
+    shape = str(anomaly.explanation.get("shape"))
+    return SHAPES[shape] if shape in SHAPES and shape not in ("spike", "dip") else ""
+
+
 def annotation_of(anomaly: Anomaly, records: Mapping[str, SeriesRecord], page: str = "") -> Annotation:
     """The annotation of an anomaly; `records` by series id give units, `page` is the address of its incident if it has one."""
     record = records.get(anomaly.key.id)
@@ -67,6 +73,8 @@ def annotation_of(anomaly: Anomaly, records: Mapping[str, SeriesRecord], page: s
     if not (math.isnan(anomaly.lower) or math.isnan(anomaly.upper)):
         facts[0] += f" (normal {readable(anomaly.lower)} to {readable(anomaly.upper, unit)})"
     facts.append(f"severity {anomaly.severity:.0f} ({anomaly.severity_band}), score {readable(anomaly.score)}, {anomaly.state}")
+    if shape := shape_of(anomaly):
+        facts.append(shape)
     if reason := reason_of(anomaly):
         facts.append(f"decided by {reason}")
     tags = [anomaly.key.detector, anomaly.severity_band, anomaly.direction, *(value for _, value in anomaly.key.entity)]

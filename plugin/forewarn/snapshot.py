@@ -31,6 +31,7 @@ from forewarn.codec import (
 from forewarn.detector import DAY, Detector
 from forewarn.in_force import Fit, InForce
 from forewarn.incident import Incident
+from forewarn.naming import Lookback
 from forewarn.pattern import Pattern
 from forewarn.ports import StateStore, Watch
 from forewarn.registry import NEVER, Registry
@@ -100,7 +101,9 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
     keys = tuple(key_from(key) for name in state.keys for key in decode(store.get_block(name))[0]["keys"])
     registry = _registry(keys, decode(store.get_block(state.registry))[1]) if state.registry else Registry.empty()
     fits = [_fit(span, [store.get_block(name) for name in span.names]) for span in state.models]
-    journal = [(span, decode(store.get_block(span.names[0]))[1]["actual"]) for span in state.journal]
+    blocks = [decode(store.get_block(span.names[0]))[1] for span in state.journal]
+    journal = [(span, block["actual"]) for span, block in zip(state.journal, blocks, strict=True)]
+    parts = [(span.start, block) for span, block in zip(state.journal, blocks, strict=True)]
     opened = decode(store.get_block(state.opened))[0] if state.opened else {"opened": [], "heads_ups": []}
     noticed = tuple(anomaly_from(anomaly) for anomaly in opened.get("silences", ()))
     seen = (decode(store.get_block(name))[0]["patterns"] for name in state.catalogue)
@@ -140,6 +143,9 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
         Tally(*opened.get("tally", ())),
         state.settled,
         state.looked,
+        None
+        if rooms.namer is None
+        else Lookback.of(parts, len(in_force.keys), state.watermark, detector.step, rooms.namer.window),
     )
 
 

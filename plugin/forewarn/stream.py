@@ -16,6 +16,7 @@ from forewarn.detector import DAY, Detector
 from forewarn.forecast import FULL_ENGINES, Calibration, Forecast, ModelSpec
 from forewarn.in_force import Fit, InForce
 from forewarn.incident import HeadsUp, PatternChange
+from forewarn.naming import Lookback, Namer, named
 from forewarn.novelty import pattern_changes, sighted, with_patterns
 from forewarn.pattern import Mined, Pattern
 from forewarn.ports import EpisodeFold, Forecaster, History, MetricSource, MinedSource, Outlook, Predictor, Scorer, Watch
@@ -50,6 +51,8 @@ class Rooms:
     """Foresees crossings; None for a detector without a threshold."""
     watch: Watch | None = None
     """Says who has stopped sending or is stuck, and what kinds of stream there are; None where nobody wants to know."""
+    namer: Namer | None = None
+    """Says what changed in an episode; None where nobody wants to know."""
     tune: Callable[[Carry, float], Carry] | None = None
     """Sets how many ms should lie between false episodes of a series; None for a detector without a budget of alerts."""
     false_alarm_every: float = 0.0
@@ -84,6 +87,8 @@ class Stream:
     """Buckets before this are final, read or not: no documents of theirs are waited for any more."""
     looked: int = 0
     """Up to where the stream was to be moved when its source was last looked at again."""
+    lookback: Lookback | None = None
+    """What names of episodes look back at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +246,11 @@ def _step(
     calibration = stream.in_force.calibration
     scores, after = rooms.scorer.score(actual, forecast, calibration, stream.carry)
     opened, changes = rooms.episodes.fold(stream.opened, actual, forecast, scores, detector.delay)
+    if rooms.namer is not None:
+        lookback = stream.lookback or Lookback.fresh(rooms.namer.window)
+        seen = lookback.followed_by(block, forecast.expected)
+        changes, opened = named(rooms.namer, seen, stream.opened, changes, opened, actual, detector.delay)
+        stream = replace(stream, lookback=seen.last(rooms.namer.window))
     if rooms.tune is not None:
         stream = replace(stream, tally=counted(stream.tally, stream.opened, changes))
     stream, changes = _listen(stream, rooms, changes, actual, forecast)

@@ -113,6 +113,7 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
     from forewarn.scoring.episodes import Episodes
     from forewarn.scoring.outlook import Foresight
     from forewarn.scoring.scorer import ResidualScorer
+    from forewarn.scoring.shape import Shapes
     from forewarn.scoring.watches import Watches
 
     scorer = ResidualScorer(detector)
@@ -136,6 +137,7 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
         fill,
         outlook=None if detector.threshold == Threshold() else Foresight(detector),
         watch=Watches(detector),
+        namer=Shapes(detector.step),
         tune=None if detector.incidents_per_week is None else scorer.tune,
         false_alarm_every=scorer.false_alarm_every,
     )

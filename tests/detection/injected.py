@@ -20,6 +20,8 @@ from tests.generated import START
 from forewarn.detector import DAY, MINUTE
 from forewarn.series import Float, TimeGrid
 
+SHAPE: Final = {"spike": "spike", "dip": "dip", "shift": "level", "drift": "trend", "variance": "variance", "period": "period"}
+"""What an episode should say that changed."""
 STEPS: Final = (5, 60)
 """Minutes."""
 DAYS: Final = {5: 23, 60: 38}
@@ -188,6 +190,8 @@ class Found:
     case: Case
     minutes: int
     delay: int | None
+    shape: str = ""
+    """What the longest episode that began in its time says that changed."""
 
 
 def judge_group(cases: Cases, make: ScorerOf, cached: bool) -> list[Found]:
@@ -195,18 +199,26 @@ def judge_group(cases: Cases, make: ScorerOf, cached: bool) -> list[Found]:
     group = cases.group
     outcome = run(group, make, cached, episodes=True)
     starts: defaultdict[int, list[int]] = defaultdict(list)
+    shapes: defaultdict[int, list[tuple[int, int, str]]] = defaultdict(list)
     for episode in outcome.episodes:
-        starts[episode.row].append(group.grid.index(episode.opened))
+        opened, one = group.grid.index(episode.opened), episode.anomaly
+        starts[episode.row].append(opened)
+        if "shape" in one.explanation:
+            shapes[episode.row].append((opened, one.end - one.start, str(one.explanation["shape"])))
     found = []
     for row, case in enumerate(cases.rows):
         alarms = case.first + np.flatnonzero(outcome.score[row, case.first : case.until] >= 1.0)
         hits = [*alarms[:1].tolist(), *(at for at in starts[row] if case.first <= at < case.until)]
-        found.append(Found(case, group.grid.step // MINUTE, min(hits) - case.first if hits else None))
+        told = [(length, shape) for opened, length, shape in shapes[row] if case.first <= opened < case.until]
+        delay = min(hits) - case.first if hits else None
+        found.append(Found(case, group.grid.step // MINUTE, delay, max(told, default=(0, ""))[1]))
     return found
 
 
 def table(found: Sequence[Found]) -> tuple[str, dict[str, Any]]:
-    """Recall by kind, size and base, with the median delay of what was found; the same for JSON."""
+    """Recall by kind, size and base, with the median delay of what was found, and how much of it is named rightly; the same for
+    JSON.
+    """
     report: dict[str, Any] = {}
     texts = []
     for minutes in sorted({one.minutes for one in found}):
@@ -220,9 +232,14 @@ def table(found: Sequence[Found]) -> tuple[str, dict[str, Any]]:
             delay = float(np.median(delays)) * minutes / 60 if delays else np.nan
             by_base = {name: [one.delay is not None for one in some if one.case.base == name] for name in BASES}
             cells = [number(float(np.mean(of))) if of else "-" for of in by_base.values()]
-            rows.append([f"{kind} {size:g}", str(len(some)), number(recall), number(delay), *cells])
-            report[f"{kind}-{size:g}-{minutes}m"] = {"recall": recall, "delay_hours": None if np.isnan(delay) else delay}
-        head = ["event", "n", "recall", "delay h", *BASES]
+            told = [one.shape for one in some if one.shape]
+            named = sum(shape == SHAPE.get(kind) for shape in told) / len(told) if told and kind in SHAPE else None
+            said = number(np.nan if named is None else named)
+            rows.append([f"{kind} {size:g}", str(len(some)), number(recall), number(delay), said, *cells])
+            report[f"{kind}-{size:g}-{minutes}m"] = {
+                "recall": recall, "delay_hours": None if np.isnan(delay) else delay, "named": named,
+            }  # fmt: skip
+        head = ["event", "n", "recall", "delay h", "named", *BASES]
         texts.append(
             f"B. Injected events, {minutes}-minute steps: recall, median delay in hours, recall by base\n{aligned(head, rows)}"
         )

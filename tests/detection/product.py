@@ -20,6 +20,7 @@ from forewarn.anomaly import Anomaly
 from forewarn.detector import Detector
 from forewarn.forecast import Calibration, Forecast, Model
 from forewarn.history.memory import MemoryHistory
+from forewarn.naming import Lookback, named
 from forewarn.ports import Problem, Scorer
 from forewarn.scoring.scorer import ResidualScorer
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
@@ -177,6 +178,7 @@ def rescore(
     opened: tuple[Anomaly, ...] = ()
     silences: tuple[Anomaly, ...] = ()
     watched = None if rooms.watch is None else rooms.watch.start(group.grid.start)
+    lookback = None if rooms.namer is None else Lookback.fresh(rooms.namer.window)
     rows = list(range(S))
     status = ("ok",) * S
     calibration: Calibration | None = None
@@ -191,7 +193,12 @@ def rescore(
         score[:, low:high], reason[:, low:high] = scores.score, scores.reason
         if episodes:
             before = [(grid.start, one) for one in opened]
+            was = opened
             opened, made = rooms.episodes.fold(opened, actual, forecast, scores, detector.delay)
+            if rooms.namer is not None and lookback is not None:
+                seen = lookback.followed_by(actual.values, forecast.expected)
+                made, opened = named(rooms.namer, seen, was, made, opened, actual, detector.delay)
+                lookback = seen.last(rooms.namer.window)
             changes += made
             if rooms.watch is not None and watched is not None:
                 others = [*before, *made]

@@ -12,7 +12,7 @@ from forewarn.anomaly import Anomaly, severity_band
 from forewarn.incident import Cause, HeadsUp, Incident, PatternChange
 from forewarn.pattern import PATTERN_FIELD, Pattern
 from forewarn.series import SeriesKey
-from forewarn_datasource.annotations import headline
+from forewarn_datasource.annotations import headline, shape_of
 from forewarn_datasource.pages.wording import (
     Piece,
     ago,
@@ -188,7 +188,7 @@ def _anomaly_event(anomaly: Anomaly) -> Event:
     ended = (
         "still going on" if anomaly.state == "open" else f"over after {lasted}" if anomaly.state == "closed" else "withdrawn"
     )
-    text = f"{headline(anomaly)} ({ended})"
+    text = ", ".join(filter(None, (headline(anomaly), shape_of(anomaly)))) + f" ({ended})"
     return Event(
         clock_time(anomaly.start),
         iso(anomaly.start),

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from forewarn.anomaly import Anomaly
+from forewarn.anomaly import SHAPES, Anomaly
 from forewarn.cli.terminal import answer, config_option, json_option, out, read_config, reports_errors, store_option
 from forewarn.codec import anomaly_json, incident_json
 from forewarn.config import format_duration
@@ -83,6 +83,8 @@ def anomaly_lines(anomaly: Anomaly, indent: str = "") -> list[str]:
         f"  actual {anomaly.actual:.4g}, expected {anomaly.expected:.4g}, normal {anomaly.lower:.4g} to {anomaly.upper:.4g}",
         f"  score {anomaly.score:.2f} ({anomaly.direction}; 1 is the edge of normal)",
     ]
+    if (shape := str(anomaly.explanation.get("shape"))) in SHAPES:
+        lines.append(f"  what changed: {SHAPES[shape]}")
     lines += [f"  {name}: {value}" for name, value in anomaly.explanation.items() if isinstance(value, str | int | float)]
     return [indent + line for line in lines]
 
