@@ -86,7 +86,7 @@ def without(name: str) -> Mapping[str, Any]:
         "own level": {"level._quantiles": _fours},
         "margin": {"level._MARGIN": 0.0},
         "lasting evidence": {"evidence.sustained": lambda sides, width: np.full(_points(sides, width), -np.inf)},
-        "bound of its level": {"level._MOST_LASTING": np.inf},
+        "bound of its level": {"level._MOST_LASTING": np.inf, "level._MOST_SPARED": np.inf},
         "sparing of events": {"rhythm._FEW": np.inf},
         "time of day": {"scale._HABIT": 0.0},
         "habituation": {"runs._RECORD": nothing},

@@ -50,6 +50,9 @@ _NEW_NORMAL: Final = 36 * HOUR
 _MOST_LASTING: Final = np.log(6.0)
 """The highest level of lasting evidence, at medium sensitivity: several points of one side that are all six times the usual
 size are an event, not noise, in whatever series."""
+_MOST_SPARED: Final = np.log(4.5)
+"""The same where the points of events are left out of peaks: two in a row beyond three standard deviations of one side are
+chance once in years."""
 _SET_EVERY: Final = 6 * HOUR
 """How often levels are set anew, at most."""
 _FAINT: Final = np.log(1e-3)
@@ -72,7 +75,7 @@ def fresh(rhythm: Rhythm, S: int, times: float = 1.0) -> Arrays:
     return {
         "peaks": np.full((S, CHANNELS, rhythm.peaks), np.float32(np.nan)),
         "peak": np.full((S, CHANNELS), -np.inf),
-        "level": np.tile(np.array([level, np.minimum(level, _most_lasting(times))], np.float64), (S, 1)),
+        "level": np.tile(np.array([level, np.minimum(level, _most_lasting(rhythm, times))], np.float64), (S, 1)),
         "pending": np.full((S, CHANNELS, delay), np.nan),
         "confirmed": np.zeros((S, delay), np.bool_),
     }
@@ -177,13 +180,14 @@ def _own(
     lasting = np.where(np.isnan(recent).any(axis=3), -np.inf, recent.min(axis=3))
     recurring[:, 1] = -np.inf
     own = np.maximum(np.maximum(rare, recurring + _MARGIN), lasting)
-    own[:, 1] = np.minimum(own[:, 1], np.reshape(_most_lasting(times), (-1, 1)))
+    own[:, 1] = np.minimum(own[:, 1], np.reshape(_most_lasting(rhythm, times), (-1, 1)))
     return known, own
 
 
-def _most_lasting(times: float | Float) -> Float:
+def _most_lasting(rhythm: Rhythm, times: float | Float) -> Float:
     """The bound of the level of lasting evidence: higher where false alarms are to be rarer."""
-    return np.asarray(_MOST_LASTING + _SLOPE * np.log(np.maximum(times, 1.0)), np.float64)
+    most = _MOST_SPARED if rhythm.spares else _MOST_LASTING
+    return np.asarray(most + _SLOPE * np.log(np.maximum(times, 1.0)), np.float64)
 
 
 def _reduced(rhythm: Rhythm, times: float | Float) -> Float:
