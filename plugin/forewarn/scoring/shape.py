@@ -148,5 +148,5 @@ def _shifted(actual: Float, expected: Float, usual: Float) -> tuple[Float, Float
         )
         counts = (2 * count >= half) & (was >= count * _AWAY**2)
         best = np.where(counts, np.minimum(best, now / np.maximum(count, 1)), best)
-        share = np.where(counts, np.minimum(share, now / np.maximum(was, 1e-300)), share)
+        share = np.where(counts, np.minimum(share, now / np.where(counts & (was > 0.0), was, 1.0)), share)
     return best, share
