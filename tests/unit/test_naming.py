@@ -1,6 +1,6 @@
 """What names look back at is the same however time was cut, and after it was read from a journal; names stay once given."""
 
-import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from forewarn.anomaly import SHAPES, Anomaly
 from forewarn.cli.explaining import anomaly_lines
+from forewarn.incident import Happening, IncidentSettings
+from forewarn.incidents.correlation import Correlation
 from forewarn.naming import Lookback, named
 from forewarn.scoring.shape import Shapes
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
 from forewarn_datasource.annotations import annotation_of
+from forewarn_datasource.pages.members import events_of
 
 STEP, DELAY, START = 3_600_000, 60_000, 1_780_272_000_000
 KEYS = tuple(SeriesKey("load", (("host", f"h{row}"),)) for row in range(3))
@@ -79,4 +82,11 @@ def test_a_name_is_said_in_words(shape: str) -> None:
     one = anomaly(1, 50, reason="deviation", shape=shape)
     assert f"what changed: {SHAPES[shape]}" in "\n".join(anomaly_lines(one))
     assert (SHAPES[shape] in annotation_of(one, {}).text) == (shape not in ("spike", "dip"))
-    assert not math.isnan(one.actual)
+
+
+def test_the_page_of_an_incident_says_what_changed_and_what_is_stuck() -> None:
+    lasting = anomaly(1, 50, reason="deviation", shape="level")
+    stuck = replace(anomaly(1, 50, reason="flatline", value=9.0), id="b")
+    opened, _ = Correlation(IncidentSettings(), ()).fold((), [Happening(START, lasting), Happening(START, stuck)], START)
+    texts = [event.text for event in events_of(opened[0])]
+    assert texts == ["above expected, the level moved and stays (still going on)", "stuck at 9 (still going on)"]
