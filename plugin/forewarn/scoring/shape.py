@@ -1,7 +1,7 @@
 """What changed in an episode: a spike, a dip, the level, the trend, the variance, or the period.
 
-Owns: Shapes, the adapter of the port `naming.Namer`. Looks at a window that ends at the bucket of a change: what came before the
-episode is what was normal. Pure and causal; every row depends on itself alone. Must not score: a name decides nothing.
+Owns: Shapes, the adapter of the port `naming.Namer`. Looks at a window that ends at the bucket of a change: what came before
+the episode is what was normal. Pure and causal; every row depends on itself alone. Must not score: a name decides nothing.
 """
 
 from typing import Final
