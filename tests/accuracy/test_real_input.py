@@ -117,8 +117,8 @@ def test_every_bucket_of_the_series_was_run(replayed: Replayed) -> None:
     assert detector["series"] == 1
     assert detector["buckets"] == (replayed.end - replayed.start) // STEP
     days = (replayed.end - replayed.start) / DAY
-    # One a day; and one an hour as long as three days of data are not there yet, and there is no full model.
-    assert days - 1 <= detector["fits"] <= days + 2 + YOUNG // HOUR
+    # Six a day; and one an hour as long as three days of data are not there yet, and there is no full model.
+    assert 6 * (days - 1) <= detector["fits"] <= 6 * (days + 2) + YOUNG // HOUR
 
 
 def test_fetched_annotations_are_the_anomalies_of_the_store(replayed: Replayed) -> None:
@@ -134,12 +134,13 @@ def test_labelled_windows_are_found_without_flooding(replayed: Replayed) -> None
     report(replayed, found, false)
     # Each series has three or four windows: who finds less than half of them is of no use.
     assert 2 * sum(one["found"] for one in found) >= len(found)
-    # On a normal series a false alarm every two days is what medium sensitivity means, and most of them of the lowest severity.
+    # The promised rate is one of normal series, and these are none between their labels either: twice that, most of them of the
+    # lowest severity; and what may open an incident (at least minor) once in ten days.
     days = (replayed.end - replayed.start) / DAY
     promised = Detector(replayed.series, Selection(), "avg", "value", step=STEP)
-    assert len(false) <= days * DAY / ResidualScorer(promised).false_alarm_every
+    assert len(false) <= 2 * days * DAY / ResidualScorer(promised).false_alarm_every
     worse = [one for one in false if severity_band(one.severity) != "warning"]
-    assert len(worse) <= max(1, len(false) / 2)
+    assert len(worse) <= max(1, days / 10)
     assert not [one for one in worse if severity_band(one.severity) == "critical"]
 
 

@@ -81,6 +81,8 @@ def test_the_example_of_the_design_becomes_its_detector() -> None:
             threshold=Threshold(above=2_000_000.0),
             unit="us",
             owner="team-checkout",
+            fit_every=4 * HOUR,
+            fits_per_tick=1000,
         ),
     )
     assert config.elasticsearch == ElasticSettings(("http://localhost:9200",), api_key="topsecret-key")
@@ -96,7 +98,8 @@ def test_a_log_is_a_stream_and_a_detector_that_counts_its_patterns() -> None:
     assert log.stream == LogStream("app-logs", lines, "message", ("service.name",), "log.level")
     few = MinDeviation(absolute=5.0)  # lines, unless the configuration says otherwise
     split = ("service.name", "pattern")
-    assert log.detector == Detector("app-logs", lines, "count", split_by=split, min_deviation=few)
+    few_lines = Detector("app-logs", lines, "count", split_by=split, min_deviation=few)
+    assert log.detector == dataclasses.replace(few_lines, fit_every=4 * HOUR, fits_per_tick=1000)
 
 
 def test_every_setting_of_a_log_is_mapped() -> None:
@@ -180,9 +183,10 @@ def test_cards_are_in_a_folder_beside_the_configuration(tmp_path: Path) -> None:
     assert parse(EMBEDDED + "knowledge: {cards: cards}", {}, tmp_path).knowledge == str(tmp_path / "cards")
 
 
-def test_what_is_left_out_is_the_default_of_the_noun() -> None:
+def test_what_is_left_out_is_the_default_of_the_noun_but_for_how_often_the_engine_is_to_fit() -> None:
     config = parse(EMBEDDED, {}, Path("/etc/forewarn"))
-    assert config.detectors == (Detector("requests", Selection(path="/etc/forewarn/data/*.ndjson"), "count"),)
+    plain = Detector("requests", Selection(path="/etc/forewarn/data/*.ndjson"), "count")
+    assert config.detectors == (dataclasses.replace(plain, fit_every=4 * HOUR, fits_per_tick=1000),)
     assert config.elasticsearch is None
     assert (config.store.kind, config.store.path) == ("sqlite", "/etc/forewarn/state/forewarn.db")
     assert (config.store.partition, config.store.retention) == ("month", None)

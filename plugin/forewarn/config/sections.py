@@ -142,10 +142,12 @@ class WatchedSection:
         "Whether the waves of days and weeks add to the level, or grow with it.",
         _DETECTOR["seasonality"],
     )
-    fit_every: int = setting(duration(MINUTE, 28 * DAY), "How often a series is fitted anew.", _DETECTOR["fit_every"])
+    fit_every: int | None = setting(
+        duration(MINUTE, 28 * DAY), "How often a series is fitted anew; none = 4h, once a day with `engine: stan`.", None
+    )
     fit_window: int = setting(duration(DAY, 3650 * DAY), "How much history a fit sees.", _DETECTOR["fit_window"])
-    fits_per_tick: int = setting(
-        integer(1, 1_000_000), "How many series are fitted in one tick at most.", _DETECTOR["fits_per_tick"]
+    fits_per_tick: int | None = setting(
+        integer(1, 1_000_000), "How many series are fitted in one tick at most; none = 1000, with `engine: stan` 120.", None
     )
     warm_up: int = setting(
         duration(0, 3650 * DAY),

@@ -15,6 +15,7 @@ from forewarn.detector import (
     DAY,
     FOR_COUNTERS,
     GOOD_WHEN_FEW,
+    HOUR,
     Detector,
     Direction,
     Flatline,
@@ -35,6 +36,8 @@ ROUND_BUCKETS: Final = (
 """Buckets to suggest instead of one that does not divide a day."""
 
 
+SLOW_ENGINE: Final = "stan"
+"""The engine whose fits take half a second each."""
 FEWEST_LINES: Final = 5.0
 """Lines of one pattern in a bucket, more or fewer than expected, below which nobody would care."""
 
@@ -105,9 +108,9 @@ def _watched(section: WatchedSection, calendars: CalendarsSection, unit: str, pl
         "holidays": calendars.holidays if section.holidays is None else section.holidays,
         "engine": section.engine,
         "seasonality": section.seasonality,
-        "fit_every": section.fit_every,
+        "fit_every": _fit_every(section),
         "fit_window": section.fit_window,
-        "fits_per_tick": section.fits_per_tick,
+        "fits_per_tick": section.fits_per_tick or (120 if section.engine == SLOW_ENGINE else 1000),
         "warm_up": section.warm_up,
         "retire_after": section.retire_after,
         "silence": cast("Silence", section.silence),
@@ -160,15 +163,24 @@ def _check_times(section: WatchedSection, place: Place) -> None:
             "expected a bucket that divides a day evenly, as does the multiple of it nearest to 15 minutes "
             f"(such as {format_duration(close)}), got {format_duration(section.bucket)}"
         )
-    if section.fit_every % section.bucket or section.fit_every < section.bucket:
-        every, bucket = format_duration(section.fit_every), format_duration(section.bucket)
+    fit_every = _fit_every(section)
+    if fit_every % section.bucket or fit_every < section.bucket:
+        every, bucket = format_duration(fit_every), format_duration(section.bucket)
         raise place.at("fit_every").refuse(f"expected a multiple of the bucket, {bucket}, got {every}")
-    if section.fit_window < section.fit_every:
-        every, window = format_duration(section.fit_every), format_duration(section.fit_window)
+    if section.fit_window < fit_every:
+        every, window = format_duration(fit_every), format_duration(section.fit_window)
         raise place.at("fit_window").refuse(f"expected at least `fit_every`, {every}, got {window}")
     if section.retire_after < section.bucket:
         after, bucket = format_duration(section.retire_after), format_duration(section.bucket)
         raise place.at("retire_after").refuse(f"expected at least one bucket, {bucket}, got {after}")
+
+
+def _fit_every(section: WatchedSection) -> int:
+    """As configured, or what the engine can bear: at least that, in whole buckets."""
+    if section.fit_every is not None:
+        return section.fit_every
+    least = DAY if section.engine == SLOW_ENGINE else 4 * HOUR
+    return -(-least // section.bucket) * section.bucket
 
 
 def _fits_a_day(bucket: int) -> bool:

@@ -21,7 +21,7 @@ _DETECTORS = """\
   - {name: log-lines, __LOGS__, function: count, direction: below, min_deviation: {relative: 50%, absolute: 5}, owner: team-platform}
   - {name: log-errors, __LOGS__, function: ratio, of: "log.level: (error OR ERROR OR FATAL OR fatal OR CRITICAL OR crit OR alert)", unit: ratio, direction: above, silence: never, min_deviation: {absolute: 10%}, owner: team-platform}
 """
-_SPLIT = "split_by: [service.name], bucket: 5m"
+_SPLIT = "split_by: [service.name], bucket: 5m, fit_every: 1d"
 
 
 def configuration(
