@@ -137,8 +137,8 @@ def test_a_backtest_says_how_often_it_alarmed_and_how_often_noise_alone_should(l
     hit = values.copy()
     hit[-40:-30] += 50 * np.nanstd(values)
     calm, loud = (score_rows(times, one, DETECTOR, backtest_rooms).noise for one in (values, hit))
-    assert loud.episodes > calm.episodes
-    assert loud.founded >= 1
+    assert loud.founded > calm.founded  # a small episode soon after a far higher one is not told again
+    assert min(loud.episodes, calm.episodes) >= 1
     low = score_rows(times, values, replace(DETECTOR, sensitivity="low"), backtest_rooms).noise
     assert calm.days == pytest.approx((480 - FIRST_ROWS) / 48)
     assert calm.expected == pytest.approx(3 * (low.expected or 0.0))
