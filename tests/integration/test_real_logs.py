@@ -26,6 +26,7 @@ from forewarn.sources.file_logs import FileLogs
 
 PACKAGES = (Path("/var/log/dpkg.log"), Path("/var/log/apt/history.log"))
 FAULTS = ("flood stage disk watermark", "read-only", "circuit_breaking", "Data too large", "MapperParsing", "failed to parse")
+ROUNDS = 40
 _LEVEL = re.compile(r"\[(TRACE|DEBUG|INFO|WARN|ERROR|FATAL) *\]")
 
 
@@ -72,9 +73,9 @@ def server_log() -> Iterator[tuple[str, int]]:
         running(settings={"cluster.info.update.interval": "10s"}) as server,
         Elasticsearch(server.url, request_timeout=60) as client,
     ):
-        busy(client, range(40))
-        time.sleep(1.1)
-        at = int(time.time() * 1000)
+        busy(client, range(ROUNDS))
+        at = (int(time.time()) + 2) * 1000  # a whole second, for no bucket may hold lines of both sides
+        time.sleep(at / 1000 - time.time() + 0.1)
         broken(client)
         time.sleep(0.5)
         yield server.log.read_text(errors="replace"), at
@@ -131,15 +132,18 @@ def shown(title: str, patterns: Any, new: frozenset[str] = frozenset()) -> None:
 def test_a_servers_own_log_tells_its_faults(server_log: tuple[str, int], es_client: Elasticsearch, es_prefix: str) -> None:
     text, at = server_log
     documents = events(text)
-    first, last = documents[0]["@timestamp"], documents[-1]["@timestamp"]
+    times = [one["@timestamp"] for one in documents]
+    first, last = min(times), max(times)
     selection = put(es_client, f"{es_prefix}-server", documents)
     before, after = mined(es_client, selection, first, at, 1000), mined(es_client, selection, at, last + 1, 1000)
     new = frozenset(after.patterns.keys() - before.patterns.keys())
     shown(f"{len(documents)} events of the server, {len(before.patterns)} patterns before the fault", before.patterns.values())
     shown(f"{len(after.patterns)} patterns after it", after.patterns.values(), new)
     counted = np.nansum(before.counts.values) + np.nansum(after.counts.values)
-    assert counted >= len(documents) - 1
-    assert len(before.patterns) < counted / 2
+    assert counted == len(documents)
+    # What differs by its name and number is one pattern; what bears an opaque id (deleting an index) is not always, yet.
+    creations = [pattern for pattern in before.patterns.values() if "creating index, cause" in pattern.text]
+    assert [pattern.total for pattern in creations] == [ROUNDS]
     flagged = "\n".join(after.patterns[name].text + after.patterns[name].example for name in new)
     assert "flood stage disk watermark" in flagged
     assert any(after.patterns[name].level in ("warn", "error") for name in new)
@@ -153,7 +157,8 @@ def test_the_servers_log_reads_the_same_as_a_file(
     server_log: tuple[str, int], es_client: Elasticsearch, es_prefix: str, tmp_path: Path
 ) -> None:
     documents = events(server_log[0])
-    start, end = documents[0]["@timestamp"], documents[-1]["@timestamp"] + 1
+    times = [one["@timestamp"] for one in documents]
+    start, end = min(times), max(times) + 1
     log = tmp_path / "server.log"
     log.write_text("\n".join(one["message"] for one in documents) + "\n")
     offset = datetime.fromtimestamp(start / 1000).astimezone().utcoffset()
