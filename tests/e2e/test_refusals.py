@@ -61,6 +61,8 @@ def test_a_configuration_that_is_not_there_is_refused_by_its_name(tmp_path: Path
         (["run", "--store", "mongodb://x"], "--store"),
         (["backtest", "--out", "scores"], "Missing argument"),
         (["backtest", "data.csv", "--out", "scores", "--engine", "oracle"], "'oracle' is not one of"),
+        (["backtest", "data.csv", "--out", "scores", "--fit-every", "24"], "'24' is not a duration such as 90s"),
+        (["backtest", "data.csv", "--out", "scores", "--fit-every", "1s"], "'1s' is not between 1m and 28d"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(tmp_path: Path, command: list[str], message: str) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests.generated import START, generate
 
 from forewarn.backtest import FIRST_ROWS, Job, find_jobs, learn_step, parse_times, run_job, score_rows
+from forewarn.cli import main
 from forewarn.detector import HOUR, MINUTE, Detector, Selection
 from forewarn.errors import SourceRejected
 from forewarn.series import Float
@@ -144,3 +146,16 @@ def test_a_backtest_says_how_often_it_alarmed_and_how_often_noise_alone_should(l
     assert calm.expected == pytest.approx(3 * (low.expected or 0.0))
     budget = score_rows(times, values, replace(DETECTOR, incidents_per_week=1.0), backtest_rooms).noise
     assert budget.expected is None
+
+
+def test_a_backtest_follows_a_trend_sooner_when_told_to_fit_more_often(tmp_path: Path) -> None:
+    values = np.concatenate([np.full(480, 10.0), 10.0 + 2.0 * np.arange(96)]) + np.random.default_rng(3).normal(0, 0.1, 576)
+    write(tmp_path / "in" / "trend.csv", START + STEP * np.arange(576), values)
+    off = {}
+    for every in ("1d", "2h"):
+        asked = ["backtest", str(tmp_path / "in"), "--out", str(tmp_path / every), "--fit-every", every, "--processes", "1"]
+        assert CliRunner().invoke(main, asked).exit_code == 0
+        with (tmp_path / every / "trend.csv").open(newline="") as file:
+            expected = np.array([float(row["expected"] or "nan") for row in csv.DictReader(file)])
+        off[every] = np.abs(expected - values)[480:].mean()
+    assert off["2h"] < 0.9 * off["1d"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from forewarn.backtest import Done, Job, find_jobs, run_job
-from forewarn.cli.terminal import answer, err, json_option, out, progress, reports_errors
+from forewarn.cli.terminal import Duration, answer, err, json_option, out, progress, reports_errors
 from forewarn.config.sections import ENGINES
 from forewarn.detector import SENSITIVITY, Detector, Selection, Sensitivity
 from forewarn.errors import ForewarnError
@@ -39,6 +39,13 @@ from forewarn.wiring import backtest_rooms
     default=None,
     help="Instead of a sensitivity: what all the series together may raise.",
 )
+@click.option(
+    "--fit-every",
+    type=Duration(),
+    default="1d",
+    show_default=True,
+    help="How often a series is fitted anew. A live detector does it every 4h, which takes five times as long here.",
+)
 @click.option("--processes", type=click.IntRange(1), default=None, help="Default: one per core.")
 @click.option("--force", is_flag=True, help="Score again what is there already.")
 @json_option
@@ -51,6 +58,7 @@ def backtest(
     engine: str,
     sensitivity: Sensitivity,
     budget: float | None,
+    fit_every: int,
     processes: int | None,
     force: bool,
     as_json: bool,
@@ -73,6 +81,7 @@ def backtest(
         engine=engine,
         sensitivity=sensitivity,
         incidents_per_week=share,
+        fit_every=fit_every,
     )
     done: list[Done] = []
     failed: dict[str, str] = {}

@@ -19,7 +19,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forewarn.config import Config, load, with_store
+from forewarn.config import Config, load, parse_duration, with_store
+from forewarn.detector import DAY, MINUTE
 from forewarn.errors import ConfigError, ForewarnError, SourceError, StoreError, TickRefused
 
 EXIT: Final[Mapping[type[ForewarnError], int]] = {ConfigError: 2, SourceError: 3, StoreError: 4, TickRefused: 5}
@@ -70,6 +71,24 @@ class Moment(click.ParamType[int]):
             return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
         except ValueError:
             self.fail(f"{value!r} is neither ISO 8601 (2026-11-22T06:00:00Z) nor epoch milliseconds", param, ctx)
+
+
+class Duration(click.ParamType[int]):
+    """A duration as in the configuration (90s, 4h, 1d), as ms; at least a minute, at most four weeks."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Milliseconds, or a usage error that says what was expected."""
+        if isinstance(value, int):
+            return value
+        try:
+            found = parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not MINUTE <= found <= 28 * DAY:
+            self.fail(f"{value!r} is not between 1m and 28d", param, ctx)
+        return found
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
