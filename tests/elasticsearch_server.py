@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -34,6 +35,8 @@ from tests.elasticsearch_distribution import VERSION, ElasticsearchMissing, dist
 ACCOUNT = "forewarn-elasticsearch"
 START_SECONDS = 180
 STOP_SECONDS = 30
+BELOW_EPHEMERAL = range(20_000, 32_768)
+"""Ports that the kernel gives nobody who asks for any: who probes one of them finds it free a while later, too."""
 
 Users = Mapping[str, tuple[str, str]]
 """User name -> (password, role), for the file realm."""
@@ -83,6 +86,7 @@ class ElasticsearchServer:
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.directory),
+            "TZ": "UTC",  # its log tells times of its zone, and there is no hour that comes twice in this one
             "ES_JAVA_HOME": str(self.java_home),
             "ES_JAVA_OPTS": "-Xms512m -Xmx512m",
             "JDK_JAVA_OPTIONS": "-XX:-UsePerfData",  # for all three of its JVMs: each would leave a folder behind
@@ -197,8 +201,9 @@ def running(
 
 
 def free_port(wanted: int | None = None) -> int:
-    """A free loopback port: `wanted` or the next one above it that is free, else any."""
-    for port in range(wanted, wanted + 100) if wanted else [0]:
+    """A free loopback port: `wanted` or the next one above it that is free, else any of BELOW_EPHEMERAL."""
+    chance = random.SystemRandom()  # what a test seeds does not make two workers choose alike
+    for port in range(wanted, wanted + 100) if wanted else chance.sample(BELOW_EPHEMERAL, 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -255,7 +260,7 @@ def _configuration(server: ElasticsearchServer, port: int, extra: Mapping[str, s
         "discovery.type": "single-node",
         "network.host": "127.0.0.1",  # on loopback, bootstrap checks such as vm.max_map_count only warn
         "http.port": str(port),
-        "transport.port": str(free_port()),
+        "transport.port": "9300-9400",  # it takes the first of them that is free
         "path.data": str(directory / "data"),
         "path.logs": str(directory / "tmp"),
         "cluster.routing.allocation.disk.threshold_enabled": "false",
