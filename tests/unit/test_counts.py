@@ -1,5 +1,6 @@
 """Evidence against counts: the likelihood against the exact tails, and which series are counts."""
 
+import itertools
 from statistics import NormalDist
 
 import numpy as np
@@ -105,3 +106,17 @@ def test_how_time_is_cut_does_not_change_what_is_a_count(cuts: list[int], holes:
     values = rows(900)
     values[:, holes] = np.nan
     np.testing.assert_array_equal(are_counts(values, sorted(cuts)), are_counts(values, []))
+
+
+def test_what_is_far_too_large_for_a_count_may_be_cut_anywhere_and_warns_of_nothing() -> None:
+    values = rows(900)
+    values[:, 100::97] = 5e9  # bytes, say: their squares are no 64-bit integers
+    values[1, 300] = 1e300
+    alone = are_counts(values, list(range(1, 900)))
+    np.testing.assert_array_equal(alone, are_counts(values, []))
+    arrays, parts = counts.fresh(len(values)), [0, 101, 198, 900]
+    for low, high in itertools.pairwise(parts):
+        _, arrays = counts.counted(arrays, RHYTHM, TimeGrid(low * RHYTHM.step, RHYTHM.step, high - low), values[:, low:high])
+    _, whole = counts.counted(counts.fresh(len(values)), RHYTHM, TimeGrid(0, RHYTHM.step, 900), values)
+    for name, array in whole.items():
+        np.testing.assert_array_equal(array, arrays[name], err_msg=name)

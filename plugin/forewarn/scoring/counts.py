@@ -34,6 +34,8 @@ _CALM: Final = 0.5
 numbers, such as degrees: chance alone would move a count more."""
 _NORMAL: Final = 1.4826
 """Standard deviation of Gaussian noise whose absolute median is 1."""
+_MOST: Final = 1e6
+"""What is larger enters the sums as this, whichever side of a cut it lies on: whole numbers then stay whole as squares."""
 _PLAIN: Final = 1e-9
 """A dispersion below this is none: Poisson."""
 _WILDEST: Final = 1e6
@@ -81,7 +83,7 @@ def counted(arrays: Mapping[str, NDArray[Any]], rhythm: Rhythm, grid: TimeGrid, 
 def _seen(numbers: Float, known: Bool, last: Float) -> Float:
     """By point [4, R, B], all whole: is it known, is it a whole number, that number, its move from the one before squared."""
     seen = np.empty((4, *numbers.shape))
-    extended = np.concatenate([last[:, None], np.minimum(numbers, 1e6)], axis=1)
+    extended = np.minimum(np.concatenate([last[:, None], numbers], axis=1), _MOST)
     whole = ~np.isnan(extended)
     seen[0], seen[1] = known, whole[:, 1:]
     extended = np.where(whole, extended, 0.0)
