@@ -11,7 +11,7 @@ from forewarn.blocks import decode, encode
 from forewarn.detector import DAY, HOUR, MINUTE, Detector, Maintenance, MinDeviation, Selection
 from forewarn.forecast import OK, Calibration, Forecast, Model
 from forewarn.scoring.episodes import Episodes
-from forewarn.scoring.scorer import MAINTENANCE, ResidualScorer
+from forewarn.scoring.scorer import CONTINUED, MAINTENANCE, ResidualScorer
 from forewarn.series import Float, SeriesBatch, SeriesKey, TimeGrid
 
 STEPS = (MINUTE, 5 * MINUTE, 7 * MINUTE, HOUR, 2 * HOUR, DAY)
@@ -96,6 +96,23 @@ def test_any_split_of_a_block_gives_the_same_scores_and_the_same_carry(step: int
         assert_same(whole, split)
         assert_same(dict(after.arrays), dict(carry.arrays))
         assert carry.at == after.at == data.grid.end
+
+
+@pytest.mark.parametrize("step", [15 * MINUTE, HOUR, 4 * HOUR])
+def test_what_goes_on_across_holes_does_not_depend_on_the_cut(step: int) -> None:
+    """How irregular a series is moves block by block of time, and decides what goes on across a hole."""
+    rng, scorer = np.random.default_rng(8), ResidualScorer(detector(step))
+    data, forecast = world(step, n=400)
+    values = np.where(rng.random((len(data.keys), 400)) < 0.4, np.nan, rng.normal(0.0, 1.0, (len(data.keys), 400)))
+    for low in range(40, 400, 24):
+        values[:, low : low + 10] *= 30.0
+    data, expected = SeriesBatch(data.keys, data.grid, values), np.zeros_like(values)
+    forecast = Forecast(data.keys, data.grid, expected, expected + 1.0, forecast.status, forecast.engine)
+    whole, after = score(scorer, data, forecast, [])
+    assert (whole["reason"] == CONTINUED).any()
+    single, carry = score(scorer, data, forecast, list(range(1, 400)))
+    assert_same(whole, single)
+    assert_same(dict(after.arrays), dict(carry.arrays))
 
 
 @pytest.mark.parametrize("step", [MINUTE, 15 * MINUTE, HOUR])

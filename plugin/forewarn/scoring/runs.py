@@ -75,7 +75,7 @@ def settle_runs(
 ) -> tuple[Float, Bool, Bool, Bool, Arrays]:
     """Scores [S, B] by points, and where they were held back as unsettled, held back as ongoing, raised as continued.
 
-    Also the run arrays after the block.
+    Also the run arrays after the block. `coverage` [S, B] is what share of its points a series had by each of them.
     """
     B = points.score.shape[1]
     seen, count = arrays["seen"], points.count
@@ -105,7 +105,7 @@ def settle_runs(
         part = Points(held[row], points.residual[row], points.usual[row], points.bucket[row], count[row])
         found = _follow({name: array[row] for name, array in own.items()}, rhythm, part, position[row], missed[row])
         score[row], ongoing[row], run = found[0], found[1], found[3]
-        continued[row] = found[2] & (coverage[row] > _IRREGULAR)[:, None]
+        continued[row] = found[2] & (coverage[row] > _IRREGULAR)
         for name, array in run.items():
             own[name] = own[name].copy()
             own[name][row] = array

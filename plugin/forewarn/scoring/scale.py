@@ -107,8 +107,9 @@ def usual(
     values: Float,
     expected: Float,
     sigma: Float,
-) -> tuple[Float, Arrays]:
-    """The logarithms of the scales [S, KINDS, B] in force at each bucket, and the scale arrays after the block.
+) -> tuple[Float, Float, Arrays]:
+    """The logarithms of the scales [S, KINDS, B] in force at each bucket, the coverage [S, B] known there, and the scale
+    arrays after the block.
 
     `sizes` [S, KINDS, B] are the absolute residuals, NaN = no data. A scale never knows the block it is used in.
     """
@@ -119,7 +120,7 @@ def usual(
         first = np.take_along_axis(values, np.argmax(np.isfinite(values), axis=1)[:, None], axis=1)[:, 0]
         after["origin"] = np.where(np.isnan(origin), first, origin)
     medians, sums, first_slot = _close_slots(after, rhythm, grid, sizes, values)
-    logs = np.empty((S, KINDS, B))
+    logs, coverage = np.empty((S, KINDS, B)), np.empty((S, B))
     low, times = 0, grid.times()
     while low < B:  # cycle by cycle: the scales of several blocks are set at once, with the habits of one day
         parts: list[tuple[int, int]] = []
@@ -141,8 +142,9 @@ def usual(
                 moments, cycle = np.zeros_like(moments), edge % rhythm.cycle == 0
             low = high
         after[name], after["moments"] = day, moments
-        scales, floors = _end_blocks(after, rhythm, ended, day)
+        scales, floors, shares = _end_blocks(after, rhythm, ended, day)
         for number, (begin, until) in enumerate(parts):
+            coverage[:, begin:until] = shares[number][:, None]
             part = {"scale": scales[:, :, number], "floor": floors[:, number]}
             _in_force(after, rhythm, part, times[begin:until], logs[:, :, begin:until])
         if ended:
@@ -157,7 +159,7 @@ def usual(
         with np.errstate(divide="ignore"):
             prior = np.log(sigma)
         logs = np.where(unknown, prior[:, None, :], logs)
-    return np.fmax(logs, floor[:, None, :]), after
+    return np.fmax(logs, floor[:, None, :]), coverage, after
 
 
 def _close_slots(after: Arrays, rhythm: Rhythm, grid: TimeGrid, sizes: Float, values: Float) -> tuple[Float, Float, int]:
@@ -204,14 +206,17 @@ class _Ended:
     moments: Float
 
 
-def _end_blocks(after: Arrays, rhythm: Rhythm, ended: list[_Ended], day: NDArray[np.float32]) -> tuple[Float, Float]:
+def _end_blocks(
+    after: Arrays, rhythm: Rhythm, ended: list[_Ended], day: NDArray[np.float32]
+) -> tuple[Float, Float, list[Float]]:
     """Moves finished blocks of one day into the memory of blocks.
 
-    The scales [S, KINDS, n + 1] and floors [S, n + 1] before the first of these n blocks ends, and after each of them.
+    The scales [S, KINDS, n + 1] and floors [S, n + 1] before the first of these n blocks ends, and after each of them; the
+    coverages [S] likewise.
     """
-    before = after["scale"][:, :, None], after["floor"][:, None]
+    before, coverages = (after["scale"][:, :, None], after["floor"][:, None]), [after["coverage"]]
     if not ended:
-        return before
+        return *before, coverages
     numbers = [block.number for block in ended]
     places = [number % MEMORY_BLOCKS for number in numbers]
     in_block = rhythm.block // rhythm.slot
@@ -233,9 +238,9 @@ def _end_blocks(after: Arrays, rhythm: Rhythm, ended: list[_Ended], day: NDArray
     share = np.minimum(1.0, n / rhythm.kept_in_block)
     unknown = np.isnan(means).all(axis=2)
     for number in range(len(ended)):
-        coverage = 0.75 * after["coverage"] + 0.25 * share[:, number]
-        after["coverage"] = np.where(unknown[:, number], 1.0, coverage)
-    return np.concatenate([before[0], scales], axis=2), np.concatenate([before[1], floors], axis=1)
+        coverages.append(np.where(unknown[:, number], 1.0, 0.75 * coverages[-1] + 0.25 * share[:, number]))
+    after["coverage"] = coverages[-1]
+    return np.concatenate([before[0], scales], axis=2), np.concatenate([before[1], floors], axis=1), coverages
 
 
 def _remembered(ring: NDArray[Any], places: list[int], values: NDArray[Any]) -> NDArray[Any]:

@@ -104,7 +104,7 @@ class ResidualScorer:
         sizes = np.abs(np.stack([residual, local], axis=1))
         values = np.where(packing.valid, block.values, np.nan)
         learnt = np.where(masked[:, None], np.nan, sizes) if masked.any() else sizes
-        usual, scales = scale.usual(carry.arrays, rhythm, grid, learnt, values, forecast.expected, forecast.sigma)
+        usual, coverage, scales = scale.usual(carry.arrays, rhythm, grid, learnt, values, forecast.expected, forecast.sigma)
         single = evidence.deviation(sizes, usual)
         known = ~np.isnan(single)
         are_counts, sums = counts.counted(carry.arrays, rhythm, grid, np.where(masked, np.nan, values))
@@ -126,7 +126,7 @@ class ResidualScorer:
         raw, small, other = evidence.policy(self._detector, raw, sizes[:, 0], direction, forecast.expected)
 
         every = _running_points(packing, residual, masked, carry)
-        held, marks, run = self._runs(every, _below(raw, masked), sizes[:, 0], usual[:, 0], carry)
+        held, marks, run = self._runs(every, _below(raw, masked), sizes[:, 0], usual[:, 0], coverage, carry)
         score = np.where(known, np.exp(_below(held, masked)), np.nan)
         reason = np.where(relative[:, 1] > relative[:, 0], np.int8(SUSTAINED), np.int8(DEVIATION))
         for mark, where in ((BELOW_MINIMUM, small), (OTHER_DIRECTION, other), *marks, (MAINTENANCE, masked)):
@@ -189,7 +189,7 @@ class ResidualScorer:
         return residual, local, packing, recent
 
     def _runs(
-        self, packing: Packing, raw: Float, size: Float, usual: Float, carry: Carry
+        self, packing: Packing, raw: Float, size: Float, usual: Float, coverage: Float, carry: Carry
     ) -> tuple[Float, tuple[tuple[int, NDArray[np.bool_]], ...], dict[str, NDArray[Any]]]:
         """Scores by buckets after what their runs make of them, the reasons for that, and the run arrays."""
         step = self._rhythm.step
@@ -202,7 +202,7 @@ class ResidualScorer:
             count=packing.count,
         )
         state = {name: carry.arrays[name] for name in runs.NAMES}
-        held, unsettled, ongoing, continued, run = runs.settle_runs(state, carry.arrays["coverage"], self._rhythm, points)
+        held, unsettled, ongoing, continued, run = runs.settle_runs(state, packing.pack(coverage), self._rhythm, points)
         marks = tuple(
             (mark, packing.unpack(where, False))
             for mark, where in ((SETTLING, unsettled), (ONGOING, ongoing), (CONTINUED, continued))
