@@ -55,7 +55,7 @@ def test_a_duration_is_written_shortly() -> None:
 @settings(deadline=None)
 @given(
     st.sampled_from(sorted(TABLES)).flatmap(lambda kind: st.tuples(*[st.sampled_from(sorted(TABLES[kind]))] * 2)),
-    st.floats(-1e6, 1e6, allow_subnormal=False),
+    st.just(0.0) | st.floats(1e-280, 1e6) | st.floats(-1e6, -1e-280),  # in no unit so small that it loses its digits
 )
 def test_converting_there_and_back_changes_nothing(units: tuple[str, str], number: float) -> None:
     there = convert(Quantity(number, units[0]), units[1])
