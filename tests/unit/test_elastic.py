@@ -4,6 +4,7 @@ import gzip
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -199,6 +200,9 @@ def test_a_timeout_is_unavailable() -> None:
     with serving(lambda _: (200, {}), delay=hold) as fake, client_of(fake.url, request_timeout=100) as client:
         with pytest.raises(StoreUnavailable, match="timed out"), store_errors():
             client.search()
+        deadline = time.monotonic() + 60
+        while not fake.requests and time.monotonic() < deadline:  # it may hear of it only after it was given up
+            time.sleep(0.01)
         hold.set()
     assert len(fake.requests) == 1
 
