@@ -52,7 +52,7 @@ def test_of_two_processes_that_commit_exactly_one_wins_each_generation(tmp_path:
         assert writer.stdin is not None
         writer.stdin.write("go\n")
         writer.stdin.flush()
-    won = [json.loads(writer.communicate(timeout=60)[0]) for writer in writers]
+    won = [json.loads(writer.communicate(timeout=240)[0]) for writer in writers]
     assert sorted(won[0] + won[1]) == list(range(1, wanted + 1))
     store = SqliteStore(path)
     assert store.committed() == wanted
