@@ -1,13 +1,12 @@
 """Backtest: the online functions over the past of one series, row by row as it came. Only the past is ever used.
 
-Owns the mapping of CSV rows to buckets and back; everything that scores is the stream's own code, as in a live tick.
+Owns the mapping of rows to buckets and back; everything that scores is the stream's own code, as in a live tick. Must not know
+files: those are in `backtest_files.py`.
 """
 
-import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import timedelta
 from typing import Final
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from forewarn.anomaly import Anomaly
 from forewarn.budget import Tally, counted
-from forewarn.detector import DAY, MINUTE, Detector, Selection
+from forewarn.detector import DAY, MINUTE, Detector
 from forewarn.errors import SourceRejected
 from forewarn.forecast import Forecast
 from forewarn.ports import Problem
@@ -26,7 +25,8 @@ FIRST_ROWS: Final = 50
 """The step is learnt from this many rows at the start, which for that reason are not scored themselves: what comes later may
 not change how earlier rows were scored.
 """
-HEADER: Final = ("timestamp", "score", "expected", "lower", "upper")
+MOST_EMPTY: Final = 1_000_000, 100
+"""So many buckets, or so many for each row, a series may cover: one mistaken time would otherwise take all of the memory."""
 
 MakeRooms = Callable[[Detector, "RowSource"], Rooms]
 Int = NDArray[np.int64]
@@ -110,6 +110,7 @@ def score_rows(times: Int, values: Float, detector: Detector, make_rooms: MakeRo
     latest = np.maximum.accumulate(bucket[usable])
     first_rows = usable[np.concatenate([[True], bucket[usable][1:] > latest[:-1]])]
     grid = TimeGrid(int(bucket[first_rows[0]]) * step, step, int(bucket[first_rows[-1]] - bucket[first_rows[0]]) + 1)
+    _require_dense(grid, times[usable], usable, detector)
     line = np.full(grid.size, np.nan)
     line[bucket[first_rows] - bucket[first_rows[0]]] = values[first_rows]
     detector = replace(detector, step=step, revise_within=0)  # every row is there from the start
@@ -148,6 +149,19 @@ def score_rows(times: Int, values: Float, detector: Detector, make_rooms: MakeRo
     return ScoredRows(out["score"], out["expected"], out["lower"], out["upper"], noise)
 
 
+def _require_dense(grid: TimeGrid, times: Int, rows: NDArray[np.intp], detector: Detector) -> None:
+    """Refuses a series that has hardly a row on its grid, and names the row after its longest way."""
+    fixed, each = MOST_EMPTY
+    if grid.size > max(fixed, each * times.size):
+        after = int(np.diff(times).argmax()) + 1
+        far = timedelta(milliseconds=int(times[after] - times[after - 1]))
+        raise SourceRejected(
+            detector.selection.name,
+            f"{times.size:,} rows cover {grid.size:,} buckets of {grid.step / 1000:g} s (the distance of the first rows): row "
+            f"{rows[after] + 1} is {far.days:,} days after the one before it; is its time right?",
+        )
+
+
 def _steps(stream: Stream, rooms: Rooms, until: int) -> Iterator[Step]:
     while stream.watermark < until:
         stream, chunk = advance(stream, rooms, until)
@@ -183,119 +197,3 @@ def _columns(part: Step, low: int, high: int) -> Forecast:
         expected=part.forecast.expected[:, low:high],
         sigma=part.forecast.sigma[:, low:high],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Files that are one continuous series, in order, and where the scores of each go."""
-
-    name: str
-    inputs: tuple[Path, ...]
-    outputs: tuple[Path, ...]
-
-
-def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
-    """One job per CSV below the paths; `X.train.csv` and `X.test.csv` side by side are one series, train first.
-
-    Raises SourceRejected for a path that does not exist, holds no CSV, or would write the same output as another.
-    """
-    target: dict[Path, Path] = {}
-    named: dict[Path, str] = {}
-    for path in paths:
-        if not path.exists():
-            raise SourceRejected(str(path), "no such file or folder")
-        found = sorted(path.rglob("*.csv")) if path.is_dir() else [path]
-        if not found:
-            raise SourceRejected(str(path), "holds no .csv file")
-        for file in found:
-            name = file.relative_to(path if path.is_dir() else path.parent)
-            target[file], named[file] = out / name, str(name)
-    jobs: list[Job] = []
-    taken: dict[Path, Path] = {}
-    for file, scores in target.items():
-        if taken.setdefault(scores, file) != file:
-            raise SourceRejected(str(file), f"would write the same scores as {taken[scores]}")
-        if file.name.endswith(".test.csv") and file.with_name(file.name[:-9] + ".train.csv") in target:
-            continue
-        pair = [file]
-        if file.name.endswith(".train.csv") and (test := file.with_name(file.name[:-10] + ".test.csv")) in target:
-            pair.append(test)
-        jobs.append(Job(named[file], tuple(pair), tuple(target[one] for one in pair)))
-    return jobs
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a job did."""
-
-    name: str
-    rows: int
-    scored: int
-    alarms: int
-    noise: Noise
-
-
-def run_job(job: Job, time: str, value: str, detector: Detector, make_rooms: MakeRooms) -> Done:
-    """Scores the files of a job and writes one CSV for each, whole or not at all."""
-    stamps: list[str] = []
-    values: list[float] = []
-    sizes: list[int] = []
-    for path in job.inputs:
-        before = len(stamps)
-        for stamp, number in _rows(path, time, value):
-            stamps.append(stamp)
-            values.append(number)
-        sizes.append(len(stamps) - before)
-    times = parse_times(stamps, job.inputs[0])
-    name = job.inputs[0].name.split(".")[0]
-    one = replace(detector, name=name, selection=Selection(path=str(job.inputs[0])))
-    rows = score_rows(times, np.array(values, np.float64), one, make_rooms)
-    start = 0
-    for path, size in zip(job.outputs, sizes, strict=True):
-        _write(path, stamps[start : start + size], rows, start)
-        start += size
-    return Done(job.name, len(stamps), int(np.isfinite(rows.score).sum()), int((rows.score >= 1).sum()), rows.noise)
-
-
-def _rows(path: Path, time: str, value: str) -> Iterator[tuple[str, float]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        for column in (time, value):
-            if column not in (reader.fieldnames or ()):
-                raise SourceRejected(str(path), f"has no column {column!r}; it has {', '.join(reader.fieldnames or ())}")
-        for row in reader:
-            text = (row[value] or "").strip()
-            try:
-                number = float(text) if text else np.nan
-            except ValueError:
-                raise SourceRejected(str(path), f"line {reader.line_num}: {value} is no number: {text!r}") from None
-            yield (row[time] or "").strip(), number if np.isfinite(number) else np.nan
-
-
-def parse_times(stamps: Sequence[str], path: Path) -> Int:
-    """Stamps as UTC ms: epoch seconds or milliseconds (by magnitude), or ISO dates; without a zone they are UTC."""
-    if not stamps:
-        return np.zeros(0, np.int64)
-    try:
-        numbers = np.array(stamps, np.float64)
-        return np.where(np.abs(numbers) < 1e11, numbers * 1000, numbers).astype(np.int64)
-    except ValueError:
-        pass
-    try:
-        moments = (datetime.fromisoformat(stamp) for stamp in stamps)
-        zoned = (moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in moments)
-        return np.array([round(moment.timestamp() * 1000) for moment in zoned], np.int64)
-    except ValueError as error:
-        raise SourceRejected(str(path), f"a time is neither epoch nor ISO: {error}") from None
-
-
-def _write(path: Path, stamps: Sequence[str], rows: ScoredRows, start: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    columns = [array[start : start + len(stamps)].tolist() for array in (rows.score, rows.expected, rows.lower, rows.upper)]
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        for stamp, *numbers in zip(stamps, *columns, strict=True):
-            writer.writerow([stamp, *("" if number != number else f"{number:.6g}" for number in numbers)])  # noqa: PLR0124 - NaN
-    part.replace(path)

@@ -1,6 +1,7 @@
 """Rows in, scores out: which row gets which score, and which files are one series."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 from tests.generated import START, generate
 
-from forewarn.backtest import FIRST_ROWS, Job, find_jobs, learn_step, parse_times, run_job, score_rows
+from forewarn.backtest import FIRST_ROWS, learn_step, score_rows
+from forewarn.backtest_files import Job, find_jobs, parse_times, run_job
 from forewarn.cli import main
 from forewarn.detector import HOUR, MINUTE, Detector, Selection
 from forewarn.errors import SourceRejected
@@ -104,6 +106,9 @@ def test_the_stamps_are_written_as_they_were_read(tmp_path: Path) -> None:
     [
         ["1767225600", "1767229200"],
         ["1767225600000", "1767229200000"],
+        ["1767225600000000", "1767229200000000"],
+        ["1767225600000000000", "1767229200000000000"],
+        ["1767225600", " 2026-01-01T01:00:00Z "],
         ["2026-01-01 00:00:00", "2026-01-01 01:00:00"],
         ["2026-01-01T00:00:00Z", "2026-01-01T03:00:00+02:00"],
     ],
@@ -159,3 +164,60 @@ def test_a_backtest_follows_a_trend_sooner_when_told_to_fit_more_often(tmp_path:
             expected = np.array([float(row["expected"] or "nan") for row in csv.DictReader(file)])
         off[every] = np.abs(expected - values)[480:].mean()
     assert off["2h"] < 0.9 * off["1d"]
+
+
+GOOD = "".join(f"{START // 1000 + 60 * row},1\n" for row in range(100)).encode()
+
+
+UNREADABLE = (
+    (b"", "is empty; a header with the columns 'timestamp' and 'value' is expected"),
+    (b"timestamp;value\n1;2\n", "it has 'timestamp;value'; columns are parted by commas"),
+    (b"timestamp, value\n1,2\n", "has no column 'value'; it has 'timestamp', ' value'"),
+    (b"timestamp,value,value\n1,2,3\n", "has 2 columns 'value'"),
+    (b"timestamp,value\n1,\xe4\n", "is not UTF-8 text"),
+    ("timestamp,value\n".encode("utf-16"), "is not UTF-8 text"),
+    (b'timestamp,value\n"' + b"x" * 200_000 + b'",1\n', "is not CSV after line 1: field larger than field limit"),
+    (b"timestamp,value\n" + GOOD + b"0,n/a\n", "line 102: value is no number: 'n/a'"),
+    (b"timestamp,value\n" + GOOD + b",5\n", "row 101: a time is neither epoch nor ISO: ''"),
+    (b"timestamp,value\n" + GOOD + b"nan,5\n", "row 101: a time is neither epoch nor ISO: 'nan'"),
+    (b"timestamp,value\n" + GOOD + b"1e400,5\n", "row 101: a time is neither epoch nor ISO: '1e400'"),
+    (b"timestamp,value\n" + GOOD + b"soon,5\n", "row 101: a time is neither epoch nor ISO: 'soon'"),
+    (
+        b"timestamp,value\n" + GOOD + b"99999999999,5\n",
+        ": row 101 is 1,136,741 days after the one before it; is its time right?",
+    ),
+)
+
+
+def test_files_that_cannot_be_read_are_refused_with_what_is_wrong_and_the_others_are_scored(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number, (content, _) in enumerate(UNREADABLE):
+        (tmp_path / "in" / f"{number}.csv").write_bytes(content)
+    (tmp_path / "in" / "good.csv").write_bytes(b"\xef\xbb\xbftimestamp,value\r\n" + GOOD.replace(b"\n", b"\r\n"))
+    asked = ["backtest", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--engine", "rolling_median", "--processes", "1"]
+    done = CliRunner().invoke(main, [*asked, "--json"])
+    assert done.exit_code == 1
+    failed = json.loads(done.stdout)["failed"]
+    assert failed.keys() == {f"{number}.csv" for number in range(len(UNREADABLE))}
+    for number, (_, why) in enumerate(UNREADABLE):
+        assert why in failed[f"{number}.csv"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.csv"]
+    assert len(scores_of(tmp_path / "out" / "good.csv")) == 100
+
+
+def test_scores_are_never_written_over_a_series_nor_taken_for_one(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("timestamp,value\n")
+    (tmp_path / "odd.csv").mkdir()
+    for paths in ([tmp_path], [tmp_path / "x.csv"], [tmp_path / "odd.csv" / ".."]):
+        with pytest.raises(SourceRejected, match="would be written over"):
+            find_jobs(paths, tmp_path)
+    for _ in range(2):  # the second time there are scores below the folder
+        jobs = find_jobs([tmp_path], tmp_path / "scores")
+        assert [job.name for job in jobs] == ["x.csv"]
+        run_job(jobs[0], "timestamp", "value", DETECTOR, backtest_rooms)
+
+
+def test_stamps_keep_their_spaces(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("timestamp,value\n 1767225600 , 1 \n")
+    run_job(Job("x", (tmp_path / "x.csv",), (tmp_path / "out.csv",)), "timestamp", "value", DETECTOR, backtest_rooms)
+    assert (tmp_path / "out.csv").read_text().splitlines()[1] == " 1767225600 ,,,,"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from forewarn.backtest import Done, Job, find_jobs, run_job
+from forewarn.backtest_files import Done, Job, find_jobs, run_job
 from forewarn.cli.terminal import Duration, answer, err, json_option, out, progress, reports_errors
 from forewarn.config.sections import ENGINES
 from forewarn.detector import SENSITIVITY, Detector, Selection, Sensitivity
@@ -94,7 +94,7 @@ def backtest(
         for future in as_completed(futures):
             try:
                 done.append(future.result())
-            except ForewarnError as error:
+            except (ForewarnError, OSError) as error:
                 failed[futures[future].name] = str(error)
             except BrokenProcessPool:
                 failed[futures[future].name] = "a process was killed (out of memory?); run it again with fewer --processes"
