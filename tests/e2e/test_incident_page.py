@@ -13,6 +13,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import url_to_be
+from selenium.webdriver.support.wait import WebDriverWait
 from tests import incident_scene as scene
 
 from forewarn.detector import HOUR
@@ -75,6 +78,14 @@ def value(browser: webdriver.Chrome, expression: str) -> Any:
     return browser.execute_script(f"return {expression}")  # type: ignore[no-untyped-call]  # selenium types its arguments only
 
 
+def follow(browser: webdriver.Chrome, link: WebElement) -> None:
+    """Clicks, and waits until the browser is where the link leads: a click may come back before it has set out."""
+    address = link.get_attribute("href")
+    assert address
+    link.click()
+    WebDriverWait(browser, 60).until(url_to_be(address))
+
+
 def assert_nothing_ran(browser: webdriver.Chrome) -> None:
     assert value(browser, "typeof window.owned") == "undefined"
     assert value(browser, "document.title").endswith("· Forewarn")
@@ -122,7 +133,7 @@ def test_a_list_and_an_incident_of_hostile_text_run_nothing(browser: webdriver.C
     assert "<script>" in browser.find_element(By.TAG_NAME, "main").text
     assert value(browser, "document.documentElement.scrollWidth") <= width
     keep(browser, f"list-{width}")
-    browser.find_element(By.PARTIAL_LINK_TEXT, "<script>").click()
+    follow(browser, browser.find_element(By.PARTIAL_LINK_TEXT, "<script>"))
     assert browser.current_url == f"{url}/incidents/{scene.NASTY.id}"
     assert_nothing_ran(browser)
     assert value(browser, "document.documentElement.scrollWidth") <= width
@@ -131,14 +142,14 @@ def test_a_list_and_an_incident_of_hostile_text_run_nothing(browser: webdriver.C
 
 def test_from_the_list_one_comes_to_an_incident_and_back(browser: webdriver.Chrome, url: str) -> None:
     show(browser, f"{url}/incidents?state=open")
-    browser.find_element(By.LINK_TEXT, scene.OPEN.title).click()
+    follow(browser, browser.find_element(By.LINK_TEXT, scene.OPEN.title))
     assert browser.find_element(By.TAG_NAME, "h1").text == scene.OPEN.title
     summary = browser.find_element(By.TAG_NAME, "summary")
     summary.click()
     assert "Connection timeouts" in summary.text
-    browser.find_element(By.CSS_SELECTOR, "a.brand").click()
+    follow(browser, browser.find_element(By.CSS_SELECTOR, "a.brand"))
     assert browser.current_url == f"{url}/incidents"
-    browser.find_element(By.LINK_TEXT, "resolved").click()
+    follow(browser, browser.find_element(By.LINK_TEXT, "resolved"))
     titles = [link.text for link in browser.find_elements(By.CSS_SELECTOR, "a.title")]
     assert titles == [scene.OVER.title]
     assert_nothing_ran(browser)
