@@ -120,3 +120,11 @@ def test_what_is_far_too_large_for_a_count_may_be_cut_anywhere_and_warns_of_noth
     _, whole = counts.counted(counts.fresh(len(values)), RHYTHM, TimeGrid(0, RHYTHM.step, 900), values)
     for name, array in whole.items():
         np.testing.assert_array_equal(array, arrays[name], err_msg=name)
+
+
+def test_a_rate_beside_which_nothing_counts_warns_of_nothing() -> None:
+    rate = np.array([[1e10, 1e16, 1e30, 1e140]])
+    for usual in (-700.0, 0.0, 300.0):
+        worth = counts.likelihood(np.zeros_like(rate), -rate, np.full_like(rate, usual))
+        assert not np.isnan(worth).any()
+        assert (worth < np.inf).all()

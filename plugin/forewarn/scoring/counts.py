@@ -40,6 +40,8 @@ _PLAIN: Final = 1e-9
 """A dispersion below this is none: Poisson."""
 _WILDEST: Final = 1e6
 """And one above this is no count's."""
+_LOWEST: Final = -1.0 + 2.0**-53
+"""The nearest to -1 that has a logarithm of 1 + it."""
 
 
 def fresh(S: int) -> Arrays:
@@ -108,4 +110,5 @@ def _deviance(count: Float, rate: Float, dispersion: Float) -> Float:
     size = 1.0 / np.maximum(dispersion, _PLAIN)
     with np.errstate(divide="ignore", invalid="ignore"):
         own = np.where(count > 0.0, count * np.log(count / rate), 0.0)
-    return np.asarray(np.maximum(2.0 * (own - (count + size) * np.log1p((count - rate) / (rate + size))), 0.0), np.float64)
+    lower = np.maximum((count - rate) / (rate + size), _LOWEST)
+    return np.asarray(np.maximum(2.0 * (own - (count + size) * np.log1p(lower)), 0.0), np.float64)
