@@ -167,6 +167,21 @@ def test_scales_and_levels_are_those_of_a_series_without_the_points_of_the_windo
         np.testing.assert_array_equal(masked[name], missing[name], err_msg=name)
 
 
+@pytest.mark.parametrize("level", [0.0, 7.0])
+def test_a_series_that_was_always_as_expected_is_scored_in_a_window_too(level: float) -> None:
+    values = np.full(8 * A_DAY, level)
+    grid, low, high = TimeGrid(START, STEP, len(values)), 6 * A_DAY, 6 * A_DAY + 8
+    values[low + 4 : low + 6] += 3.0
+    scorer = ResidualScorer(replace(LOAD, maintenance=(buckets(low, high),)))
+    calibration = Calibration(KEY, START, np.ones((1, 48)), np.ones((1, 48)), np.zeros(1))
+    forecast = Forecast(KEY, grid, np.full((1, grid.size), level), np.full((1, grid.size), 1e-9), (OK,), ("x",))
+    scores, _ = scorer.score(SeriesBatch(KEY, grid, values[None]), forecast, calibration, scorer.start(KEY, START))
+    assert not np.isnan(scores.score[:, 1:]).any()
+    assert (scores.score[0, low : low + 4] == 0.0).all()
+    assert (scores.score[0, low + 4 : low + 6] > 0.9).all()
+    assert not (scores.score >= 1.0).any()
+
+
 def test_a_series_that_begins_in_a_window_settles_after_it() -> None:
     values = calm(2)
     values[40:44] += 500.0

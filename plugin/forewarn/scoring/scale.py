@@ -153,7 +153,8 @@ def usual(
             after["habit"], after["habit_days"] = _habits([after[f"day_{d:02}"] for d in range(MEMORY_DAYS)])
             following = f"day_{(int(times[low - 1]) // rhythm.cycle + 1) % MEMORY_DAYS:02}"
             after[following] = np.full_like(after[following], np.nan)
-    floor = np.log(np.maximum(_ROUNDING * np.maximum(np.abs(values), np.abs(expected)), 1e-300))
+    # Where a value is masked, what is expected of it has a size nevertheless.
+    floor = np.log(np.maximum(_ROUNDING * np.fmax(np.abs(values), np.abs(expected)), 1e-300))
     unknown = np.isnan(logs)
     if unknown.any():
         with np.errstate(divide="ignore"):
