@@ -141,6 +141,15 @@ def test_a_series_that_never_varied_has_names_too() -> None:
     assert namer(moved, flat, np.full(2, start), np.ones(2, np.bool_)) == ("level", "spike")
 
 
+def test_a_forecast_that_was_perfect_or_not_there_has_no_name_and_warns_of_nothing() -> None:
+    namer = Shapes(STEP)
+    start = namer.window // 2
+    expected = np.tile(50 + 8 * np.sin(np.arange(namer.window) / 40), (2, 1))
+    actual = expected.copy()
+    expected[1, :start], actual[1, start:] = np.nan, np.nan
+    assert namer(actual, expected, np.full(2, start), np.ones(2, np.bool_)) == ("spike", "")
+
+
 @pytest.mark.parametrize("step", [MINUTE, STEP, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY])
 def test_any_step_has_a_window_and_only_known_names(step: int) -> None:
     namer = Shapes(step)

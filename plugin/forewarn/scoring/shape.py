@@ -43,6 +43,8 @@ _LIKE: Final = 0.45
 """What is left of the squared residual when the expectation is shifted in time to where the values are,"""
 _BETTER: Final = 0.6
 """and in parts of what a new level or a new trend leaves."""
+_FARTHEST: Final = 1e150
+"""No residual is taken for larger, in usual sizes: so that the squares of a window have a sum."""
 
 
 class Shapes:
@@ -142,11 +144,15 @@ def _shifted(actual: Float, expected: Float, usual: Float) -> tuple[Float, Float
             continue
         known = ~np.isnan(actual[:, there] - expected[:, there] - expected[:, other])
         count = np.count_nonzero(known, axis=1)
-        was, now = (
-            np.where(known, np.square((actual[:, there] - expected[:, where]) / usual[:, None]), 0.0).sum(axis=1)
-            for where in (there, other)
-        )
+        was, now = (_squares(actual[:, there], expected[:, where], usual, known) for where in (there, other))
         counts = (2 * count >= half) & (was >= count * _AWAY**2)
         best = np.where(counts, np.minimum(best, now / np.maximum(count, 1)), best)
         share = np.where(counts, np.minimum(share, now / np.where(counts & (was > 0.0), was, 1.0)), share)
     return best, share
+
+
+def _squares(actual: Float, expected: Float, usual: Float, known: Bool) -> Float:
+    """The sums [R] of the squared residuals that are known, in usual sizes, which are next to nothing where nothing varied."""
+    with np.errstate(over="ignore"):
+        sizes = np.where(known, actual - expected, 0.0) / usual[:, None]
+    return np.asarray(np.square(np.clip(sizes, -_FARTHEST, _FARTHEST)).sum(axis=1), np.float64)
