@@ -109,7 +109,9 @@ class ResidualScorer:
         known = ~np.isnan(single)
         are_counts, sums = counts.counted(carry.arrays, rhythm, grid, np.where(masked, np.nan, values))
         if (row := np.flatnonzero(are_counts.any(axis=1))).size:
-            each = [counts.likelihood(values[row], one[row], usual[row, kind]) for kind, one in enumerate((residual, local))]
+            each = [
+                counts.likelihood(block.values[row], one[row], usual[row, kind]) for kind, one in enumerate((residual, local))
+            ]
             single[row] = np.where(are_counts[row] & known[row], evidence.together(*each), single[row])
 
         sides = evidence.by_side(packing.pack(np.where(known, single, -np.inf)), packing.pack(residual), carry.arrays["sides"])
