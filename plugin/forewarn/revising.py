@@ -23,6 +23,8 @@ SAME: Final = 1e-9
 """Values that differ by no more than this share are the same: sums depend on the order in which shards answer."""
 SAME_PERCENTILE: Final = 1e-3
 """As SAME, for percentiles: Elasticsearch estimates them, and merges of its segments move the estimate."""
+_CELLS: Final = 500_000
+"""Cells (series x buckets) that are compared at once: several arrays of that size are alive at a time."""
 
 
 def look_again(stream: Stream, rooms: Rooms, until: int, wall: int) -> tuple[Stream, Corrections]:
@@ -51,7 +53,12 @@ def look_again(stream: Stream, rooms: Rooms, until: int, wall: int) -> tuple[Str
         return replace(stream, looked=until), Corrections.none()
     known = read.take(key for key in read.keys if key in stream.registry.rows)
     rows = np.array([stream.registry.rows[key] for key in known.keys], np.int64)
-    found = _differing(rows, grid, known.values, stream.tail.values(rows, grid), detector)
+    at_once = max(1, _CELLS // max(1, grid.size))
+    found = Corrections.none()
+    for low in range(0, len(rows), at_once):
+        part = slice(low, low + at_once)
+        before = stream.tail.values(rows[part], grid)
+        found = found.followed_by(_differing(rows[part], grid, known.values[part], before, detector))
     if found.rows.size:
         log.info("event=late_data detector=%s buckets=%s", detector.name, found.rows.size)
     registry, tail = stream.registry.observe(known), stream.tail.with_corrections(found)

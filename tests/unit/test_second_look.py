@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -305,6 +306,35 @@ def test_a_wait_that_cannot_be_is_refused(value: str, why: str) -> None:
 def test_lines_of_logs_have_no_such_setting() -> None:
     with pytest.raises(ConfigError, match="unknown setting"):
         parse("store: sqlite:///f.db\nlogs: [{name: l, path: x, message: m, revise_within: 1h}]", {}, Path())
+
+
+def test_a_look_at_a_fleet_takes_little_more_than_what_it_reads_and_finds_what_came_late_for_the_last() -> None:
+    keys = tuple(SeriesKey("d", (("host", f"{row:04d}"),)) for row in range(5000))
+    grid = TimeGrid(START, MINUTE, 360)
+    values = np.random.default_rng(1).normal(50, 5, (len(keys), grid.size))
+    detector = Detector("d", Selection(index="i"), "avg", "v", step=MINUTE, split_by=("host",))
+    source = LateMetrics({})
+    rooms = build_rooms(detector, source, MemoryHistory(), build_forecaster(0))
+    known = values.copy()
+    known[[0, -1], 7] = np.nan
+    source.read = lambda _detector, _grid: SeriesBatch(keys, grid, values)  # type: ignore[method-assign] # a fleet at hand
+    stream, _ = begin(detector, replace(rooms, fill=lambda *_: iter(())), START)
+    stream = replace(
+        stream,
+        watermark=grid.end,
+        registry=stream.registry.observe(SeriesBatch(keys, grid, known)),
+        tail=Tail(START, (SeriesBatch(keys, grid, known),)),
+    )
+    tracemalloc.start()
+    try:
+        after, found = look_again(stream, rooms, grid.end + HOUR, grid.end + MINUTE)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.rows.tolist() == [0, 4999]
+    assert found.values.tolist() == values[[0, -1], 7].tolist()
+    np.testing.assert_array_equal(after.tail.values(np.array([4999, 0]), grid), values[[-1, 0]])
+    assert peak < 5 * values.nbytes
 
 
 # --- the tail ----------------------------------------------------------------------------------------------------------
