@@ -101,13 +101,12 @@ def load(store: StateStore, state: DetectorState, detector: Detector, rooms: Roo
     keys = tuple(key_from(key) for name in state.keys for key in decode(store.get_block(name))[0]["keys"])
     registry = _registry(keys, decode(store.get_block(state.registry))[1]) if state.registry else Registry.empty()
     fits = [_fit(span, [store.get_block(name) for name in span.names]) for span in state.models]
-    blocks = [decode(store.get_block(span.names[0]))[1] for span in state.journal]
+    blocks = [_scored(store.get_block(span.names[0])) for span in state.journal]
     journal = [(span, block["actual"]) for span, block in zip(state.journal, blocks, strict=True)]
     parts = [(span.start, block) for span, block in zip(state.journal, blocks, strict=True)]
     opened = decode(store.get_block(state.opened))[0] if state.opened else {"opened": [], "heads_ups": []}
     noticed = tuple(anomaly_from(anomaly) for anomaly in opened.get("silences", ()))
-    seen = (decode(store.get_block(name))[0]["patterns"] for name in state.catalogue)
-    patterns = (pattern_from(one) for block in seen for one in block)
+    patterns = (pattern_from(one) for name in state.catalogue for one in decode(store.get_block(name))[0]["patterns"])
     checkpoint = state.checkpoints[-1] if state.checkpoints else None
     at = checkpoint.at if checkpoint else state.origin
     carry = _carry(store, checkpoint.names, at, keys) if checkpoint else rooms.scorer.start((), at)
@@ -235,6 +234,11 @@ def _journal(chunk: Chunk, stream: Stream) -> bytes:
         "patterns": [pattern_json(one) for one in chunk.patterns],
     }
     return encode(meta, arrays)
+
+
+def _scored(content: bytes) -> dict[str, NDArray[Any]]:
+    """What a restart needs of a journal block, a third of it: a fleet's journal reaches back for up to two days."""
+    return {name: array for name, array in decode(content)[1].items() if name in ("actual", "expected")}
 
 
 def _checkpoint(put: Put, chunk: Chunk) -> Checkpoint:
