@@ -1,5 +1,6 @@
 """`forewarn backtest`: CSV series in, scores out, a process per file."""
 
+import math
 import os
 import signal
 import sys
@@ -27,7 +28,9 @@ from forewarn.wiring import backtest_rooms
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--time", default="timestamp", show_default=True, help="The column of times.")
 @click.option("--value", default="value", show_default=True, help="The column of values.")
-@click.option("--out", "target", required=True, type=click.Path(path_type=Path), help="The folder for the scores.")
+@click.option(
+    "--out", "target", required=True, type=click.Path(path_type=Path, file_okay=False), help="The folder for the scores."
+)
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="How forecasts are fitted.")
 @click.option(
     "--sensitivity", type=click.Choice(list(SENSITIVITY)), default="medium", show_default=True, help="How easily it alarms."
@@ -70,6 +73,8 @@ def backtest(
 
     Says how many episodes there were, against how many a series without any fault should have at this sensitivity.
     """
+    if budget is not None and math.isnan(budget):
+        raise click.BadParameter("nan is no number of incidents", param_hint="--incidents-per-week")
     jobs = find_jobs(paths, target)
     todo = [job for job in jobs if force or not all(path.exists() for path in job.outputs)]
     share = None if budget is None else budget / len(jobs)
