@@ -73,6 +73,8 @@ def read_document(text: str, environ: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigError(where, f"not valid YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError("(file)", f"not valid YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:  # the parser itself recurses, before our own check can count
+        raise ConfigError("(file)", f"is nested deeper than {_DEEPEST} levels") from None
     finally:
         if loader is not None:
             loader.dispose()
