@@ -8,10 +8,20 @@ from typing import Any, TypeVar, cast
 from forewarn.config import Config, StoreSettings, TargetConfig
 from forewarn.connection import ElasticSettings
 from forewarn.detector import Detector, Threshold
-from forewarn.errors import ConfigError
+from forewarn.errors import ConfigError, ModelError
 from forewarn.forecast import ModelSpec
 from forewarn.pattern import LogStream
-from forewarn.ports import Forecaster, History, LogSource, MetricSource, MinedSource, Notifier, Predictor, Store
+from forewarn.ports import (
+    Forecaster,
+    History,
+    LogSource,
+    MetricSource,
+    MinedSource,
+    Notifier,
+    Predictor,
+    Problem,
+    Store,
+)
 from forewarn.stream import Rooms
 from forewarn.tick import Parts
 
@@ -141,6 +151,19 @@ def build_rooms(detector: Detector, source: MetricSource, history: History, fore
         tune=None if detector.incidents_per_week is None else scorer.tune,
         false_alarm_every=scorer.false_alarm_every,
     )
+
+
+def check_holidays(detector: Detector) -> list[Problem]:
+    """The countries of a detector whose holidays are not known: it could never be fitted."""
+    from forewarn.forecasting.public_holidays import holiday_days
+
+    found = []
+    for country in detector.holidays:
+        try:
+            holiday_days((country,), 2020, 2020)
+        except ModelError as error:
+            found.append(Problem("holidays", str(error)))
+    return found
 
 
 def predictor() -> Predictor:

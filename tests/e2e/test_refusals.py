@@ -32,6 +32,7 @@ def refused(tmp_path: Path, text: str, *command: str) -> tuple[int, str]:
         (GOOD + 'datasource: {listen: "0.0.0.0:8080"}\n', "datasource.tokens", "127.0.0.1"),
         (GOOD + 'datasource: {tokens: ["${NOT_SET_ANYWHERE}"]}\n', "datasource.tokens", "NOT_SET_ANYWHERE"),
         ("detectors: [\n", "line 2", "not valid YAML"),
+        (f"detectors: {'[' * 3000}{']' * 3000}\n", "(file)", "is nested deeper than 40 levels"),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "tick"])
@@ -61,6 +62,8 @@ def test_a_configuration_that_is_not_there_is_refused_by_its_name(tmp_path: Path
         (["run", "--store", "mongodb://x"], "--store"),
         (["backtest", "--out", "scores"], "Missing argument"),
         (["backtest", "data.csv", "--out", "scores", "--engine", "oracle"], "'oracle' is not one of"),
+        (["backtest", "data.csv", "--out", "forewarn.yml"], "Directory 'forewarn.yml' is a file"),
+        (["backtest", "data.csv", "--out", "scores", "--incidents-per-week", "nan"], "nan is no number of incidents"),
         (["backtest", "data.csv", "--out", "scores", "--fit-every", "24"], "'24' is not a duration such as 90s"),
         (["backtest", "data.csv", "--out", "scores", "--fit-every", "1s"], "'1s' is not between 1m and 28d"),
     ],
@@ -89,7 +92,7 @@ def test_a_cluster_that_is_down_is_told_apart_as_source_and_as_store(tmp_path: P
 
 def test_a_backtest_names_the_files_that_it_cannot_read_and_scores_the_others(tmp_path: Path) -> None:
     bad = {
-        "columns.csv": ("time,value\n1,2\n", "has no column 'timestamp'; it has time, value"),
+        "columns.csv": ("time,value\n1,2\n", "has no column 'timestamp'; it has 'time', 'value'"),
         "number.csv": ("timestamp,value\n1,much\n", "line 2: value is no number: 'much'"),
         "time.csv": ("timestamp,value\nnoon,1\n", "a time is neither epoch nor ISO"),
     }
@@ -111,3 +114,12 @@ def test_a_backtest_names_the_files_that_it_cannot_read_and_scores_the_others(tm
 def test_a_backtest_without_input_is_refused(tmp_path: Path) -> None:
     done = forewarn("backtest", tmp_path / "nothing", "--out", tmp_path / "out")
     assert (done.code, "no such file or folder" in done.err) == (3, True)
+
+
+def test_a_country_without_known_holidays_is_found_before_the_first_fit(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("t,value\n2026-11-01T00:00:00Z,1\n")
+    (tmp_path / "forewarn.yml").write_text(GOOD.replace("function: count", "function: count, holidays: [DE-BY, XX, DE-ZZ]"))
+    done = forewarn("check", "--json", cwd=tmp_path)
+    assert (done.code, [problem["setting"] for problem in done.json["problems"]]) == (1, ["holidays", "holidays"])
+    for problem, country in zip(done.json["problems"], ("'XX'", "'DE-ZZ'"), strict=True):
+        assert country in problem["why"]

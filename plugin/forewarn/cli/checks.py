@@ -5,7 +5,7 @@ import sys
 import click
 
 from forewarn.cli.terminal import answer, config_option, json_option, out, read_config, reports_errors
-from forewarn.wiring import Sources
+from forewarn.wiring import Sources, check_holidays
 
 
 @click.command()
@@ -20,11 +20,11 @@ def check(config_path: str, as_json: bool) -> None:
         found = [
             {"detector": detector.name, "setting": problem.setting, "why": problem.why}
             for detector in config.detectors
-            for problem in sources.of(detector).check(detector)
+            for problem in [*sources.of(detector).check(detector), *check_holidays(detector)]
         ] + [
             {"detector": log.detector.name, "setting": problem.setting, "why": problem.why}
             for log in config.logs
-            for problem in sources.mined(log.stream).check(log.detector)
+            for problem in [*sources.mined(log.stream).check(log.detector), *check_holidays(log.detector)]
         ]
     finally:
         sources.close()
