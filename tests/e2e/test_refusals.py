@@ -80,6 +80,12 @@ def test_a_tick_in_the_future_is_refused_before_anything_is_read(tmp_path: Path)
     assert "in the future" in message
 
 
+def test_a_store_that_is_not_there_is_not_made_to_explain_something(tmp_path: Path) -> None:
+    code, message = refused(tmp_path, GOOD, "explain", "some-id")
+    assert (code, "f.db does not exist" in message) == (4, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["forewarn.yml"]
+
+
 def test_a_cluster_that_is_down_is_told_apart_as_source_and_as_store(tmp_path: Path) -> None:
     port = free_port()
     text = f"elasticsearch: {{hosts: ['http://127.0.0.1:{port}']}}\ndetectors: [{{name: d, index: metrics, function: count}}]\n"

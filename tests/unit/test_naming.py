@@ -84,6 +84,15 @@ def test_a_name_is_said_in_words(shape: str) -> None:
     assert (SHAPES[shape] in annotation_of(one, {}).text) == (shape not in ("spike", "dip"))
 
 
+def test_an_explanation_repeats_nothing_and_has_no_more_digits_than_are_read() -> None:
+    known = {"since": START, "actual": 1.0, "expected": 2.0, "deviation": 0.123456789, "anomalous_buckets": 3, "class": "gauge"}
+    said = "\n".join(anomaly_lines(replace(anomaly(1, 50, shape="level", **known), lower=np.nan, upper=np.nan)))
+    for words in ("deviation: 0.1235", "anomalous buckets: 3", "class: gauge"):
+        assert words in said
+    for words in (str(START), "actual:", "expected:", "shape:", "nan"):
+        assert words not in said
+
+
 def test_the_page_of_an_incident_says_what_changed_and_what_is_stuck() -> None:
     lasting = anomaly(1, 50, reason="deviation", shape="level")
     stuck = replace(anomaly(1, 50, reason="flatline", value=9.0), id="b")

@@ -1,8 +1,10 @@
 """`forewarn explain ID`: why this anomaly or incident, from what was stored with it; nothing is computed again."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
@@ -10,9 +12,12 @@ from forewarn.anomaly import SHAPES, Anomaly
 from forewarn.cli.terminal import answer, config_option, json_option, out, read_config, reports_errors, store_option
 from forewarn.codec import anomaly_json, incident_json
 from forewarn.config import format_duration
-from forewarn.errors import RequestError
+from forewarn.errors import RequestError, StoreRejected
 from forewarn.incident import Incident
 from forewarn.wiring import build_store
+
+SAID: Final = frozenset({"actual", "expected", "since", "shape"})
+"""What the first lines of an anomaly say already, in words."""
 
 
 @click.command()
@@ -24,6 +29,8 @@ from forewarn.wiring import build_store
 def explain(identifier: str, config_path: str, store: str | None, as_json: bool) -> None:
     """Says why this anomaly or incident: what was expected, how unusual it was, which evidence decided, since when."""
     config = read_config(config_path, store)
+    if config.store.path and not Path(config.store.path).exists():
+        raise StoreRejected(f"{config.store.path} does not exist; nothing was ever run into this store")
     opened = build_store(config.store, config.elasticsearch)
     try:
         incident, anomaly = opened.incident(identifier), opened.anomaly(identifier)
@@ -77,15 +84,19 @@ def anomaly_lines(anomaly: Anomaly, indent: str = "") -> list[str]:
         return [indent + line for line in (first, *silence_lines(anomaly.explanation))]
     if anomaly.explanation.get("reason") == "flatline":
         return [indent + line for line in (first, *flatline_lines(anomaly.explanation))]
+    unknown = math.isnan(anomaly.lower) or math.isnan(anomaly.upper)
+    normal = "" if unknown else f", normal {anomaly.lower:.4g} to {anomaly.upper:.4g}"
     lines = [
         first,
         f"  from {at(anomaly.start)} to {at(anomaly.end)}, at its most unusual at {at(anomaly.peak)}",
-        f"  actual {anomaly.actual:.4g}, expected {anomaly.expected:.4g}, normal {anomaly.lower:.4g} to {anomaly.upper:.4g}",
+        f"  actual {anomaly.actual:.4g}, expected {anomaly.expected:.4g}{normal}",
         f"  score {anomaly.score:.2f} ({anomaly.direction}; 1 is the edge of normal)",
     ]
     if (shape := str(anomaly.explanation.get("shape"))) in SHAPES:
         lines.append(f"  what changed: {SHAPES[shape]}")
-    lines += [f"  {name}: {value}" for name, value in anomaly.explanation.items() if isinstance(value, str | int | float)]
+    for name, value in anomaly.explanation.items():
+        if name not in SAID and isinstance(value, str | int | float):
+            lines.append(f"  {name.replace('_', ' ')}: {value if isinstance(value, str | int) else f'{value:.4g}'}")
     return [indent + line for line in lines]
 
 
