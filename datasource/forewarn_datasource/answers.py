@@ -58,6 +58,10 @@ class Resolution:
     together: bool = False
 
 
+class NoStateKnown(StoreUnavailable):
+    """The store answers, but nobody has looked at the series lately (HTTP 503): an old state is not a state."""
+
+
 class Answers:
     """The questions that both dialects ask."""
 
@@ -175,11 +179,9 @@ class Answers:
         return sorted(worst, key=lambda anomaly: (anomaly.start, anomaly.id)), more
 
     def refuse_stale(self, end: int, edge: int, slowest: int) -> None:
-        """Raises StoreUnavailable if the last tick, at `edge`, lies too far before `end` for a state to be known."""
+        """Raises NoStateKnown if the last tick, at `edge`, lies too far before `end` for a state to be known."""
         if end - edge > max(self.settings.stale_after, 3 * slowest):
-            raise StoreUnavailable(
-                f"the last tick was {duration_text(end - edge)} before the end of the range: no state is known"
-            )
+            raise NoStateKnown(f"the last tick was {duration_text(end - edge)} before the end of the range: no state is known")
 
     def alert_states(self, chosen: Selection, window: Window | None, by: str) -> list[tuple[SeriesRecord, float]]:
         """One value for every monitored series of the selection: 1.0 while an anomaly is open, else 0.0; or, `by` score,

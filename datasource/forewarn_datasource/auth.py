@@ -28,7 +28,8 @@ def admits(settings: DatasourceSettings) -> bool:
     if given is None:
         return False
     if given.type == "bearer" and given.token is not None:
-        return _among(given.token, settings.tokens)
+        # A header comes as bytes read as Latin-1; clients write tokens in UTF-8.
+        return _among(given.token.encode("latin-1", "replace").decode("utf-8", "replace"), settings.tokens)
     if given.type == "basic":
         name, password = given.username or "", given.password or ""
         pair = _among(f"{name}\0{password}", [f"{user}\0{secret}" for user, secret in settings.users])

@@ -12,6 +12,7 @@ from forewarn.errors import RequestError
 from forewarn.ports import ResultReader
 from forewarn.results import SeriesRecord
 from forewarn.series import SeriesKey
+from forewarn_datasource.parameters import shown
 from forewarn_datasource.queries import EVERYTHING, Selection, unescape
 
 DETECTOR: Final = "detector"
@@ -62,7 +63,7 @@ class Catalogue:
         if chosen.detectors is not None:
             known = {record.key.detector for record in listing.records} | {record.key.detector for record in records}
             if missing := [name for name in chosen.detectors if name not in known]:
-                raise UnknownName("detector", f"no series of a detector {missing[0]!r} is known")
+                raise UnknownName("detector", f"no series of a detector {shown(missing[0])} is known")
             records = [record for record in records if record.key.detector in chosen.detectors]
         return tuple(record for record in records if all(f.accepts(value_of(record.key, f.key)) for f in chosen.filters))
 
@@ -81,7 +82,7 @@ class Catalogue:
                 record = listing.by_id.get(series_id) or (self._reader.find(series_id) if series_id else None)
                 if record is not None:
                     return record
-        raise UnknownName(field, f"no series {name!r} is known; give an id that the variable `series` lists")
+        raise UnknownName(field, f"no series {shown(name)} is known; give an id that the variable `series` lists")
 
 
 def _id_of_printed(name: str) -> str:

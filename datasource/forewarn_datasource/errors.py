@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from forewarn.errors import RequestError, StoreUnavailable
+from forewarn_datasource.answers import NoStateKnown
 from forewarn_datasource.catalogue import UnknownName
 from forewarn_datasource.wire import refusal
 
@@ -31,8 +32,8 @@ def answer_errors(app: Flask) -> None:
 
     @app.errorhandler(StoreUnavailable)
     def away(error: StoreUnavailable) -> Response:
-        log.warning("store unavailable path=%s error=%s", request.path, error)
-        response = refusal(f"the store is not available: {error}", 503)
+        log.warning("unavailable path=%s error=%s", request.path, error)
+        response = refusal(str(error) if isinstance(error, NoStateKnown) else f"the store is not available: {error}", 503)
         response.headers["Retry-After"] = RETRY_AFTER
         return response
 

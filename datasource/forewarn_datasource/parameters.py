@@ -89,7 +89,7 @@ def window(start: object, end: object, limit: int, names: tuple[str, str] = ("fr
     if last - first > limit:
         raise RequestError(
             names[0],
-            f"the range to {names[1]} is {duration_text(last - first)} long; at most {duration_text(limit)} (max_range)",
+            f"the range is {duration_text(last - first)} long; at most {duration_text(limit)} are answered (max_range)",
         )
     return Window(first, last)
 

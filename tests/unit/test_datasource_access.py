@@ -31,6 +31,7 @@ def basic(user: str, password: str) -> str:
     [
         "Bearer first-token",
         "bearer first-token",
+        "Bearer " + "second-tökén".encode().decode("latin-1"),  # as a WSGI server hands on the bytes that a client sent
         basic("anybody", "second-tökén"),
         basic("", "first-token"),
         basic("ann", "pass:word"),

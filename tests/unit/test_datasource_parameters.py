@@ -54,7 +54,7 @@ def test_a_range_runs_forward_and_is_bounded() -> None:
     assert parameters.window(NOON, NOON, DAY) == parameters.Window(NOON, NOON)
     with pytest.raises(RequestError, match="from: lies after to"):
         parameters.window(NOON + 1, NOON, DAY)
-    with pytest.raises(RequestError, match=r"the range to to is 2 d long; at most 1\.5 h \(max_range\)"):
+    with pytest.raises(RequestError, match=r"the range is 2 d long; at most 1\.5 h are answered \(max_range\)"):
         parameters.window(NOON, NOON + 2 * DAY, int(1.5 * HOUR))
 
 
