@@ -1,6 +1,7 @@
 """What every test shares: one real Elasticsearch for the whole run, a name space of one's own in it, and no quiet skips.
 
-Owns: the fixtures `elasticsearch_url`, `es_client` and `es_prefix`, and the rule that a skipped test fails the run.
+Owns: the fixtures `elasticsearch_url`, `es_client` and `es_prefix`, the rule that a skipped test fails the run, and that no
+property fails because the machine is busy.
 """
 
 import fcntl
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from elasticsearch import Elasticsearch
+from hypothesis import HealthCheck, settings
 from tests.elasticsearch_server import remove_everything
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +26,10 @@ RUN = "FOREWARN_TEST_RUN"
 START_SECONDS = 900  # the first run of a clean clone downloads the server
 
 _skipped: list[str] = []
+
+# Both look at the clock on the wall: 200 ms for an example, a second for drawing the first ones.
+settings.register_profile("forewarn", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("forewarn")
 
 
 def pytest_configure(config: pytest.Config) -> None:

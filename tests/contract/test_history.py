@@ -114,7 +114,7 @@ def test_zero_stays_zero_and_counts_stay_counts(history: History) -> None:
     np.testing.assert_allclose(found, thirds, rtol=2**-23)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(values=st.lists(st.floats(-1e300, 1e300) | st.just(np.nan) | st.just(0.0), min_size=1, max_size=30))
 def test_values_of_any_size_come_back_within_the_error_that_is_stated(history: History, values: list[float]) -> None:
     found, sent = one_row(history, values), np.array(values)
@@ -128,7 +128,7 @@ def test_values_of_any_size_come_back_within_the_error_that_is_stated(history: H
         assert (np.abs(found - sent) <= allowed)[~np.isnan(sent)].all()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(batch=series_batches())
 def test_any_batch_comes_back_nearly(history: History, batch: SeriesBatch) -> None:
     found = history.read(history.write(batch, 1), batch.keys, batch.grid)

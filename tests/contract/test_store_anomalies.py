@@ -58,7 +58,7 @@ json_values = st.recursive(
 versions = itertools.count(1)  # each example is newer than the one before
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.dictionaries(st.text(), json_values, max_size=4), st.lists(st.floats(width=64), min_size=4, max_size=4))
 def test_any_explanation_and_any_number_of_an_anomaly_come_back(
     store: Store, explanation: dict[str, object], numbers: list[float]

@@ -99,7 +99,7 @@ def test_members_without_a_value_come_back_without_one(store: Store) -> None:
     assert dataclasses.replace(kept, actual=0.0, lower=0.0) == dataclasses.replace(blind, actual=0.0, lower=0.0)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(title=st.text(), owner=st.text(), value=st.text(), severity=st.floats(0, 100), confidence=st.floats(0, 1))
 def test_any_text_and_number_of_an_incident_come_back(
     store: Store, title: str, owner: str, value: str, severity: float, confidence: float

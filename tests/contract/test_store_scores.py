@@ -69,7 +69,7 @@ def test_published_scores_are_read_back_by_every_handle_exactly(opener: Opener) 
         np.testing.assert_array_equal(item.score, published.scores.score[row])
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.floats(width=64), min_size=1, max_size=12), st.integers(0, 700))
 def test_every_finite_number_comes_back_exactly_and_any_other_as_no_data(store: Store, numbers: list[float], slot: int) -> None:
     start = MARCH + slot * HOUR
