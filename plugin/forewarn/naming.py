@@ -65,14 +65,19 @@ class Lookback:
 
     def followed_by(self, actual: Float, expected: Float) -> "Lookback":
         """With the block's buckets behind its own; series that joined have none before."""
-        joined = np.full((len(actual) - len(self.actual), self.actual.shape[1]), np.nan)
-        return Lookback(
-            np.hstack([np.vstack([self.actual, joined]), actual]), np.hstack([np.vstack([self.expected, joined]), expected])
-        )
+        return Lookback(_beside(self.actual, actual), _beside(self.expected, expected))
 
     def last(self, size: int) -> "Lookback":
         """Its last buckets."""
         return Lookback(self.actual[:, -size:].copy(), self.expected[:, -size:].copy())
+
+
+def _beside(old: Float, new: Float) -> Float:
+    """`old` [R, W] and behind it `new` [S, B]: one copy of what is the largest that a tick moves."""
+    rows, width = old.shape
+    both = np.empty((len(new), width + new.shape[1]))
+    both[:rows, :width], both[rows:, :width], both[:, width:] = old, np.nan, new
+    return both
 
 
 def named(
