@@ -1,6 +1,7 @@
 """How a value that is stuck reads: on the command line, in an incident, on a dashboard; and that it recommends nothing."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from forewarn.incident import Happening, IncidentSettings
 from forewarn.incidents.correlation import Correlation
 from forewarn.incidents.members import member_of
 from forewarn.knowledge.clues import clues_of
+from forewarn.pattern import PATTERN_FIELD
 from forewarn.series import SeriesKey
 from forewarn_datasource.annotations import annotation_of
 
@@ -45,3 +47,13 @@ def test_the_side_on_which_it_is_stuck_is_no_clue(stuck: Anomaly) -> None:
     opened, _ = Correlation(IncidentSettings(), ()).fold((), [Happening(stuck.end, stuck)], stuck.end)
     assert list(opened[0].anomalies) == ["a1"]
     assert clues_of(opened[0]) == ((), ())
+
+
+def test_lines_that_come_in_equal_numbers_are_not_more_lines(stuck: Anomaly) -> None:
+    words = {"pattern": "connection pool exhausted", "example": "connection pool exhausted", "level": "error"}
+    counted = replace(stuck, key=SeriesKey("app", ((PATTERN_FIELD, "p1"),)), explanation={**SAID, **words})
+    opened, _ = Correlation(IncidentSettings(), ()).fold((), [Happening(counted.end, counted)], counted.end)
+    assert clues_of(opened[0]) == ((), ())
+    more = replace(counted, explanation={**SAID, **words, "reason": "deviation"})
+    opened, _ = Correlation(IncidentSettings(), ()).fold((), [Happening(more.end, more)], more.end)
+    assert len(clues_of(opened[0])[0]) == 1

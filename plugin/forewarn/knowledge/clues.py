@@ -164,6 +164,8 @@ def _more(incident: Incident, places: Mapping[str, float]) -> Iterator[Line]:
         text = anomaly.explanation.get("pattern")
         if not isinstance(text, str) or not text or anomaly.direction != "above" or anomaly.state == "withdrawn":
             continue
+        if _is_stuck(anomaly):
+            continue
         example = str(anomaly.explanation.get("example") or text)[:_LONGEST]
         level = _RATE * level_weight(str(anomaly.explanation.get("level", "")), f"{text[:_LONGEST]}\n{example}")
         place = _place(anomaly.key, places)
@@ -174,14 +176,19 @@ def _deviating(incident: Incident, places: Mapping[str, float]) -> Iterator[Metr
     for anomaly in incident.anomalies.values():
         if anomaly.state == "withdrawn" or any(name == PATTERN_FIELD for name, _ in anomaly.key.entity):
             continue
-        if anomaly.explanation.get("reason") == "flatline":
-            continue  # on which side of the expectation a value is stuck tells nothing
+        if _is_stuck(anomaly):
+            continue
         words = metric_words(anomaly.key.detector)
         silent = _is_silent(anomaly, words)
         says = "fell to nothing" if silent else f"is {anomaly.direction} what is expected"
         text = f"{anomaly.key.detector} of {_where(anomaly.key)} {says}"
         strength = _SILENT if silent else _DEVIATES
         yield Metric(words, anomaly.direction, silent, strength, _place(anomaly.key, places), text, _tags(anomaly.key))
+
+
+def _is_stuck(anomaly: Anomaly) -> bool:
+    """Whether a value is stuck: on which side of the expectation it is tells nothing then."""
+    return anomaly.explanation.get("reason") == "flatline"
 
 
 def _is_silent(anomaly: Anomaly, words: frozenset[str]) -> bool:
