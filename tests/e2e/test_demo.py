@@ -38,6 +38,7 @@ def test_it_serves_what_it_found_until_it_is_interrupted_and_explains_an_inciden
         url = demo.wait_for("until Ctrl-C").split("http")[1].split()[0]
         said = "".join(demo.out)
         assert re.search(r"\d of \d faults found", said)
+        assert "…" not in said.partition("known in")[2].partition("faults found")[0]  # the table is whole on 80 columns
         assert f"open http{url}/incidents" in said
         commands = [shlex.split(line) for line in demo.out if line.startswith("curl")]
         [simpod] = [ask(command[2], command[4].encode()) for command in commands if "-d" in command]

@@ -86,6 +86,16 @@ def test_a_store_that_is_not_there_is_not_made_to_explain_something(tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["forewarn.yml"]
 
 
+def test_a_replay_into_a_store_that_is_further_says_why_nothing_happens(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("t,value\n2026-11-01T00:00:00Z,1\n2026-11-01T00:07:00Z,1\n")
+    (tmp_path / "forewarn.yml").write_text(GOOD)
+    command = ("run", "--from", "2026-11-01", "--to", "2026-11-01T00:30:00")
+    first, again = (forewarn(*command, cwd=tmp_path) for _ in range(2))
+    assert (first.code, again.code) == (0, 0)
+    assert "nothing to replay" not in first.err
+    assert "nothing to replay: the store stands at 2026-11-01T00:26:00Z already" in again.err
+
+
 def test_a_cluster_that_is_down_is_told_apart_as_source_and_as_store(tmp_path: Path) -> None:
     port = free_port()
     text = f"elasticsearch: {{hosts: ['http://127.0.0.1:{port}']}}\ndetectors: [{{name: d, index: metrics, function: count}}]\n"

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Column, Table
 
 from forewarn.cli.running import Replay, replay
 from forewarn.cli.terminal import Moment, answer, end_if_failing, json_option, lasting, on_signals, out, reports_errors, say
@@ -131,7 +131,7 @@ class Teller:
             self.known.add(incident.id)
             self.first = self.first or time.monotonic()
             if not self.quiet:
-                out.print(told(incident), markup=False, highlight=False)
+                out.print(told(incident), markup=False, highlight=False, soft_wrap=True)
 
     def first_after(self, began: float) -> float | None:
         """Seconds from `began` to the first incident that was told."""
@@ -209,20 +209,23 @@ def as_document(verdicts: list[Verdict], unexplained: list[Incident], done: Repl
 
 def show(verdicts: list[Verdict], unexplained: list[Incident], seconds: float) -> None:
     """The true faults against the incidents, for people."""
-    table = Table(
-        "fault", "service", "from (UTC)", "lasted", "known in", "cause", "resolution", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    fault, service, resolution = (Column(name, no_wrap=True) for name in ("fault", "service", "resolution"))  # names stay whole
+    between = ("from (UTC)", "lasted", "known in", "cause")
+    table = Table(fault, service, *between, resolution, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for one in verdicts:
-        fault, found = one.fault, one.found
+        true, found = one.fault, one.found
         cause = "" if found is None else ("right" if one.cause_right else "other")
         known = "not found" if one.delay is None else lasting(one.delay)
-        resolution = (
-            "right" if one.resolution_right else ("" if found is None else "other" if found.recommendations else "none")
-        )
-        table.add_row(fault.kind, fault.service, clock(fault.onset), lasting(fault.end - fault.onset), known, cause, resolution)
+        advice = "right" if one.resolution_right else ("" if found is None else "other" if found.recommendations else "none")
+        table.add_row(true.kind, true.service, clock(true.onset), lasting(true.end - true.onset), known, cause, advice)
     out.print(table)
     for incident in unexplained:
-        out.print(f"no fault: {clock(incident.opened)} {incident.severity_band} {incident.title}", style="dim", markup=False)
+        out.print(
+            f"no fault: {clock(incident.opened)} {incident.severity_band} {incident.title}",
+            style="dim",
+            markup=False,
+            soft_wrap=True,
+        )
     found_all = sum(one.found is not None for one in verdicts)
     splits = sum(max(0, len(one.incidents) - 1) for one in verdicts)
     out.print(
@@ -230,6 +233,7 @@ def show(verdicts: list[Verdict], unexplained: list[Incident], seconds: float) -
         f"{sum(one.resolution_right for one in verdicts)} resolutions right, {splits} splits, {len(unexplained)} incidents "
         f"without a fault; {seconds:.0f} s.",
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -77,7 +77,13 @@ def run(
     try:
         runner = Runner(built.parts, wall_clock, fresh_nonce, stop=stop)
         if start is not None:
-            report_replay(replay(runner, start, min(end or wall_clock(), wall_clock())), as_json)
+            done = replay(runner, start, min(end or wall_clock(), wall_clock()))
+            at = built.parts.store.committed()
+            if not done.ticks and at is not None:
+                say(
+                    f"forewarn: nothing to replay: the store stands at {iso(at)} already; use another (--store sqlite:///replay.db)"
+                )
+            report_replay(done, as_json)
             return
         embedded = config.store.kind == "sqlite" if serve is None else serve
         server = serve_in_thread(config, built.parts.store) if embedded else None
