@@ -34,7 +34,7 @@ from forewarn.incident import Incident
 from forewarn.naming import Lookback
 from forewarn.pattern import Pattern
 from forewarn.ports import StateStore, Watch
-from forewarn.registry import NEVER, Registry
+from forewarn.registry import Registry
 from forewarn.results import Publication, ScoreBlock, SeriesRecord
 from forewarn.series import SeriesBatch, SeriesKey, TimeGrid
 from forewarn.state import Checkpoint, DetectorState, Span
@@ -187,12 +187,12 @@ def incidents_from(content: bytes) -> tuple[tuple[int, Incident], ...]:
 
 
 def record(stream: Stream, row: int) -> SeriesRecord:
-    """What readers get to know of one series, with its model."""
+    """What readers get to know of one series, with its model. Who is back is newer than its retirement, fitted or not."""
     detector, registry, key = stream.detector, stream.registry, stream.registry.keys[row]
     model, calibration, at = stream.in_force.rows[key]
     last, fitted = int(registry.last_seen[row]), int(registry.fitted[row])
     retired = bool(registry.retired(stream.watermark, detector)[row])
-    changed = max(fitted, last + detector.retire_after + detector.step if retired else NEVER)
+    changed = max(fitted, last + detector.step + (detector.retire_after if retired else 0))
     return SeriesRecord(
         key,
         detector.nominal(changed),
