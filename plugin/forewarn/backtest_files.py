@@ -19,6 +19,8 @@ from forewarn.errors import SourceRejected
 from forewarn.series import Float
 
 HEADER: Final = ("timestamp", "score", "expected", "lower", "upper")
+MISSING: Final = frozenset({"", "-", "na", "n/a", "nan", "null", "none"})
+"""What stands for no number, in any case of letters; the same as for a detector over files."""
 END_OF_TIME: Final = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
@@ -113,7 +115,7 @@ def _rows(path: Path, time: str, value: str) -> Iterator[tuple[str, float]]:
             for row in reader:
                 text = (row[value] or "").strip()
                 try:
-                    number = float(text) if text else np.nan
+                    number = np.nan if text.lower() in MISSING else float(text)
                 except ValueError:
                     raise SourceRejected(str(path), f"line {reader.line_num}: {value} is no number: {text[:80]!r}") from None
                 yield row[time] or "", number if np.isfinite(number) else np.nan

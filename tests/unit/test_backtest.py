@@ -177,7 +177,7 @@ UNREADABLE = (
     (b"timestamp,value\n1,\xe4\n", "is not UTF-8 text"),
     ("timestamp,value\n".encode("utf-16"), "is not UTF-8 text"),
     (b'timestamp,value\n"' + b"x" * 200_000 + b'",1\n', "is not CSV after line 1: field larger than field limit"),
-    (b"timestamp,value\n" + GOOD + b"0,n/a\n", "line 102: value is no number: 'n/a'"),
+    (b"timestamp,value\n" + GOOD + b"0,n.a.\n", "line 102: value is no number: 'n.a.'"),
     (b"timestamp,value\n" + GOOD + b",5\n", "row 101: a time is neither epoch nor ISO: ''"),
     (b"timestamp,value\n" + GOOD + b"nan,5\n", "row 101: a time is neither epoch nor ISO: 'nan'"),
     (b"timestamp,value\n" + GOOD + b"1e400,5\n", "row 101: a time is neither epoch nor ISO: '1e400'"),
@@ -193,16 +193,20 @@ def test_files_that_cannot_be_read_are_refused_with_what_is_wrong_and_the_others
     (tmp_path / "in").mkdir()
     for number, (content, _) in enumerate(UNREADABLE):
         (tmp_path / "in" / f"{number}.csv").write_bytes(content)
-    (tmp_path / "in" / "good.csv").write_bytes(b"\xef\xbb\xbftimestamp,value\r\n" + GOOD.replace(b"\n", b"\r\n"))
+    windows = "timestamp,value\r\n" + "".join(f"{START // 1000 + 60 * row},{row % 7}\r\n" for row in range(400))
+    (tmp_path / "in" / "short.csv").write_bytes(b"timestamp,value\n1,2\n")
+    (tmp_path / "in" / "good.csv").write_bytes(b"\xef\xbb\xbf" + windows.encode())
     asked = ["backtest", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--engine", "rolling_median", "--processes", "1"]
     done = CliRunner().invoke(main, [*asked, "--json"])
     assert done.exit_code == 1
-    failed = json.loads(done.stdout)["failed"]
+    told = json.loads(done.stdout)
+    assert (told["scored now"], told["without any score"]) == (2, 1)  # one has too few rows to learn from
+    failed = told["failed"]
     assert failed.keys() == {f"{number}.csv" for number in range(len(UNREADABLE))}
     for number, (_, why) in enumerate(UNREADABLE):
         assert why in failed[f"{number}.csv"]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.csv"]
-    assert len(scores_of(tmp_path / "out" / "good.csv")) == 100
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.csv", "short.csv"]
+    assert len(scores_of(tmp_path / "out" / "good.csv")) == 400
 
 
 def test_scores_are_never_written_over_a_series_nor_taken_for_one(tmp_path: Path) -> None:
@@ -215,6 +219,13 @@ def test_scores_are_never_written_over_a_series_nor_taken_for_one(tmp_path: Path
         jobs = find_jobs([tmp_path], tmp_path / "scores")
         assert [job.name for job in jobs] == ["x.csv"]
         run_job(jobs[0], "timestamp", "value", DETECTOR, backtest_rooms)
+
+
+def test_what_stands_for_no_number_is_a_row_without_a_value(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("timestamp,value\n1,\n2,-\n3,NA\n4,n/a\n5,NaN\n6,NULL\n7,None\n8,1e400\n9,-inf\n")
+    done = run_job(Job("x", (tmp_path / "x.csv",), (tmp_path / "out.csv",)), "timestamp", "value", DETECTOR, backtest_rooms)
+    assert (done.rows, done.scored) == (9, 0)
+    assert [line[:1] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]] == list("123456789")
 
 
 def test_stamps_keep_their_spaces(tmp_path: Path) -> None:

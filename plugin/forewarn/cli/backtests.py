@@ -156,6 +156,7 @@ def report(jobs: list[Job], done: list[Done], failed: dict[str, str], budget: fl
         "scored now": len(done),
         "there already": len(jobs) - len(done) - len(failed),
         "failed": failed,
+        "without any score": sum(not one.scored for one in done),
         "rows": sum(one.rows for one in done),
         "scored rows": sum(one.scored for one in done),
         "alarm rows": sum(one.alarms for one in done),
