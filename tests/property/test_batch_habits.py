@@ -88,3 +88,19 @@ def test_business_hours_are_expected_as_well_after_the_clocks_changed(zone: str,
     before = max(error(28), error(29))
     for after in (2, 4, 8, 11, 15, 22):
         assert error(31 + after) <= 1.3 * before
+
+
+@pytest.mark.parametrize("days", range(17, 29))
+def test_office_hours_are_expected_on_working_days_and_on_no_others(days: int) -> None:
+    # From the third week on, all seven days of the week come up as the next one.
+    size = days * 96
+    t = np.arange(size + 96)
+    rng = np.random.default_rng(days)
+    working = (t // 96 % 7 >= 2) & (t % 96 >= 32) & (t % 96 < 72)  # START is a Saturday
+    y = 20 + rng.uniform(5, 50, (8, 1)) * working + rng.normal(0, 0.3, (8, t.size))
+    errors = []
+    for robust in (Robustness(), Robustness(profile=False)):
+        (model,) = BatchEngine(robust).fit(_many(y[:, :size]), ModelSpec())
+        expected = predict(model, TimeGrid(START + size * 15 * MINUTE, 15 * MINUTE, 96)).expected
+        errors.append(np.abs(y[:, size:] - expected).mean(axis=1))
+    assert (errors[0] <= 0.5 * errors[1]).all()

@@ -19,7 +19,7 @@ Index = NDArray[np.int64]
 _SHORTEST_SLOT: Final = DAY // 96
 _GAIN: Final = 0.92
 """Share of the error without a profile that must remain at most for a profile to be taken."""
-_WEEKDAYS: Final = (0, 1, 1, 0, 0, 0, 0)
+_WEEKDAYS: Final = (0, 0, 1, 1, 0, 0, 0)
 """The kind of each day: 1 on weekends. Weeks are counted from 1970-01-01, a Thursday."""
 
 
@@ -53,9 +53,12 @@ class Slots:
 
     @classmethod
     def of_days(cls, days: Float, step: int) -> "Slots | None":
-        """The slots of civil `days` [T] (since 1970-01-01) in buckets of `step` ms; None if no cycle is seen four times."""
+        """The slots of civil `days` [T] (since 1970-01-01) in buckets of `step` ms; None for less than four days.
+
+        Days of the week are told apart once each was there three times: its values can then be predicted from the others.
+        """
         length = max(step, _SHORTEST_SLOT)
-        # As the sun counts, not the wall clock: four weeks in which clocks went back are four weeks still.
+        # As the sun counts, not the wall clock: three weeks in which clocks went forward are three weeks still.
         span = len(days) * step / DAY
         if DAY % length or span < 4 - 1e-6:
             return None
@@ -66,7 +69,7 @@ class Slots:
         ways = [(slot % per_day, 2.0)]
         if span > 14 - 1e-6:
             ways.append((slot % per_day + per_day * np.array(_WEEKDAYS)[slot // per_day], 2.5))
-        if span > 28 - 1e-6:
+        if span > 21 - 1e-6:
             ways.append((slot, 3.5))
         late = len(days) - len(days) // 4
         orders = []
