@@ -130,13 +130,23 @@ def fastest(line: str) -> float:
     return min(taken)
 
 
+def slowness() -> float:
+    """How much slower than the machine of the limits below this one is now, at plain regular expressions; at least 1."""
+    taken = []
+    for _ in range(3):
+        start = time.process_time()
+        re.findall(r"(?:[a-z]+|[0-9]+)-?", "abc12 de-f 0x1f " * 1000)
+        taken.append(time.process_time() - start)
+    return max(1.0, min(taken) / 0.0012)
+
+
 @pytest.mark.parametrize("seed", ATTACKS)
 def test_no_line_takes_long(seed: str) -> None:
     for end in ("", "!", '"'):
         line = (seed * 2000)[:1999] + end
-        assert fastest(line) < 0.005 or fastest(line) < 0.005
+        assert fastest(line) < 0.005 or fastest(line) < 0.005 * slowness()
         longer = seed * (1_000_000 // len(seed)) + end
-        assert fastest(longer) < 0.02 or fastest(longer) < 0.02
+        assert fastest(longer) < 0.02 or fastest(longer) < 0.02 * slowness()
 
 
 def test_every_rule_of_the_mask_is_needed() -> None:
