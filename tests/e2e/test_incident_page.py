@@ -137,6 +137,9 @@ def test_a_list_and_an_incident_of_hostile_text_run_nothing(browser: webdriver.C
     assert browser.current_url == f"{url}/incidents/{scene.NASTY.id}"
     assert_nothing_ran(browser)
     assert value(browser, "document.documentElement.scrollWidth") <= width
+    times = browser.find_elements(By.CSS_SELECTOR, "td time")
+    assert times
+    assert all(one.rect["height"] < 30 for one in times), "a time is not broken"
     keep(browser, f"hostile-{width}")
 
 
