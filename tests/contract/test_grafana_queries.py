@@ -199,14 +199,19 @@ def test_the_rule_on_scores_fires_for_the_series_that_are_far_out(url: str, fill
     frame, shape = infinity_frame(ask_infinity(url, TOKEN, query), query.model["columns"], query.model["format"])
     assert shape == "wide"  # long would be an error of the rule
     assert [kind for kind, _ in frame.values()].count("number") == 1
-    last = {
-        name: value
-        for name, value in zip(frame["series"][1], frame["score"][1], strict=True)
-        if value is not None  # reduce: last, dropNN
-    }
-    assert last == {str(key): score for key, _, score in filled.latest(None, query.start)}
+    (rule,) = [rule for rule in alert_rules() if rule["uid"] == "forewarn-score-high"]
+    # What lasts is scored high in its first bucket only: a rule on the last score, or one that waits, would never fire.
+    assert [step["model"]["reducer"] for step in rule["data"] if step["refId"] == "B"] == ["max"]
+    assert rule["for"] == "0s"
+    highest: dict[str, float] = {}
+    for name, value in zip(frame["series"][1], frame["score"][1], strict=True):
+        if value is not None:  # reduce: max, dropNN
+            highest[name] = max(highest.get(name, 0.0), value)
+    keys = {key.id: str(key) for key in scene.SERIES}
+    stored = filled.scores(list(keys), query.start, query.end, 10_000)
+    assert highest == {keys[one.key.id]: np.nanmax(one.score) for one in stored if np.isfinite(one.score).any()}
     limit = limit_of("forewarn-score-high")
-    assert {name for name, score in last.items() if score > limit} == {str(key) for key in scene.SERIES if key != scene.DISK}
+    assert {name for name, score in highest.items() if score > limit} == {str(key) for key in scene.SERIES if key != scene.DISK}
 
 
 def limit_of(uid: str) -> float:
