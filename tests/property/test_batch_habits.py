@@ -90,17 +90,28 @@ def test_business_hours_are_expected_as_well_after_the_clocks_changed(zone: str,
         assert error(31 + after) <= 1.3 * before
 
 
-@pytest.mark.parametrize("days", range(17, 29))
-def test_office_hours_are_expected_on_working_days_and_on_no_others(days: int) -> None:
-    # From the third week on, all seven days of the week come up as the next one.
-    size = days * 96
-    t = np.arange(size + 96)
+def _office(days: int) -> Float:
+    """Eight noisy series [8, days and the next one] that are busy in office hours."""
+    t = np.arange((days + 1) * 96)
     rng = np.random.default_rng(days)
     working = (t // 96 % 7 >= 2) & (t % 96 >= 32) & (t % 96 < 72)  # START is a Saturday
-    y = 20 + rng.uniform(5, 50, (8, 1)) * working + rng.normal(0, 0.3, (8, t.size))
+    y: Float = 20 + rng.uniform(5, 50, (8, 1)) * working + rng.normal(0, 0.3, (8, t.size))
+    return y
+
+
+@pytest.mark.parametrize("days", [10, 11, 12, 13, *range(17, 29)])
+def test_office_hours_are_expected_on_working_days_and_on_no_others(days: int) -> None:
+    # From the third week on, all seven days of the week come up as the next one.
+    y = _office(days)
     errors = []
     for robust in (Robustness(), Robustness(profile=False)):
-        (model,) = BatchEngine(robust).fit(_many(y[:, :size]), ModelSpec())
-        expected = predict(model, TimeGrid(START + size * 15 * MINUTE, 15 * MINUTE, 96)).expected
-        errors.append(np.abs(y[:, size:] - expected).mean(axis=1))
+        (model,) = BatchEngine(robust).fit(_many(y[:, :-96]), ModelSpec())
+        expected = predict(model, TimeGrid(START + days * DAY, 15 * MINUTE, 96)).expected
+        errors.append(np.abs(y[:, -96:] - expected).mean(axis=1))
     assert (errors[0] <= 0.5 * errors[1]).all()
+
+
+@pytest.mark.parametrize("days", range(9, 15))
+def test_a_second_weekend_like_the_first_is_no_fault(days: int) -> None:
+    (model,) = BatchEngine().fit(_many(_office(days)[:, :-96]), ModelSpec())
+    assert "fault_start" not in model.arrays

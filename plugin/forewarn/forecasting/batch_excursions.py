@@ -197,7 +197,7 @@ def _is_habit(z: Float, levels: Float, first: int, last: int, level: float, per_
     if not deviation:
         return False
     # What was once taken for a new level hides there that its like came again: off the level that this one left will do.
-    share = np.maximum((z - levels) / deviation, (z - level) / deviation)
+    share = np.fmax((z - levels) / deviation, (z - level) / deviation)  # no level was known before the first blocks
     for apart in (per_day, 7 * per_day):
         alike = []
         for shift in (-apart, apart):

@@ -27,7 +27,8 @@ _WEEKDAYS: Final = (0, 0, 1, 1, 0, 0, 0)
 class _Cycle:
     """One way of cutting the week: `cells` [slots] is the cell of each slot, `starts` and `order` gather the slots of each
     cell, `table` [cells, n] its buckets (padded with T). Cells are numbered by (kind of day, time of day). Those whose
-    mean lies within `significant` of its standard errors stay 0: the fewer values a cell has, the more would be noise.
+    mean lies within `significant` of its standard errors stay 0: the fewer values a cell has, the more would be noise; and
+    those with fewer than `least` values.
     """
 
     cells: Index
@@ -35,6 +36,7 @@ class _Cycle:
     starts: Index
     table: Index
     significant: float
+    least: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,17 +68,17 @@ class Slots:
         count = 7 * per_day
         of = week_slots(days, count)
         slot = np.arange(count)
-        ways = [(slot % per_day, 2.0)]
-        if span > 14 - 1e-6:
-            ways.append((slot % per_day + per_day * np.array(_WEEKDAYS)[slot // per_day], 2.5))
+        ways = [(slot % per_day, 2.0, 3)]
+        if span > 7 - 1e-6:  # one weekend is enough for its two days to bear each other out
+            ways.append((slot % per_day + per_day * np.array(_WEEKDAYS)[slot // per_day], 2.5, 2))
         if span > 21 - 1e-6:
-            ways.append((slot, 3.5))
+            ways.append((slot, 3.5, 3))
         late = len(days) - len(days) // 4
         orders = []
         for buckets in (np.arange(late), np.arange(late, len(days))):
             order = buckets[np.argsort(of[buckets], kind="stable")]
             orders.append((order, *np.unique(of[order], return_index=True)))
-        cycles = tuple(_cycle(of, cells, significant) for cells, significant in ways)
+        cycles = tuple(_cycle(of, *way) for way in ways)
         return cls(of, count, late, cycles, tuple(orders))
 
     def counts(self, part: int, seen: NDArray[np.bool_]) -> Float:
@@ -96,10 +98,10 @@ class Slots:
         return total
 
 
-def _cycle(of: Index, cells: Index, significant: float) -> _Cycle:
+def _cycle(of: Index, cells: Index, significant: float, least: int) -> _Cycle:
     order = np.argsort(cells, kind="stable")
     return _Cycle(
-        cells, order, np.unique(cells[order], return_index=True)[1], _table(cells[of], int(cells.max()) + 1), significant
+        cells, order, np.unique(cells[order], return_index=True)[1], _table(cells[of], int(cells.max()) + 1), significant, least
     )
 
 
@@ -138,7 +140,7 @@ def profiles(residuals: Float, scale: Float, slots: Slots) -> Float:
         n, y, yy = first + last
         explained = y * y / np.maximum(n, 1.0)
         noise.append(_noise(n, yy - explained, slots.count // 7))
-        kept = (n >= 3) & (explained > cycle.significant**2 * noise[number])
+        kept = (n >= cycle.least) & (explained > cycle.significant**2 * noise[number])
         left = np.where(kept, (yy - explained) * (n / np.maximum(n - 1, 1.0)) ** 2, yy).sum(axis=1)
         known = np.where(kept, first[1] / np.maximum(first[0], 1.0), 0.0)
         ahead = (last[2] - 2 * known * last[1] + last[0] * known * known).sum(axis=1)
@@ -177,4 +179,4 @@ def _medians(padded: Float, cycle: _Cycle, noise: Float) -> Float:
     low = np.take_along_axis(gathered, last // 2, axis=2)
     high = np.take_along_axis(gathered, (last + 1) // 2, axis=2)
     found = ((low + high) / 2)[:, :, 0]
-    return np.where((count >= 3) & (found * found * count > cycle.significant**2 * noise), found, 0.0)
+    return np.where((count >= cycle.least) & (found * found * count > cycle.significant**2 * noise), found, 0.0)
