@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from forewarn.anomaly import SHAPES, Anomaly
 from forewarn.cli.explaining import anomaly_lines
+from forewarn.detector import HOUR
 from forewarn.incident import Happening, IncidentSettings
 from forewarn.incidents.correlation import Correlation
 from forewarn.naming import Lookback, named
@@ -97,5 +98,14 @@ def test_the_page_of_an_incident_says_what_changed_and_what_is_stuck() -> None:
     lasting = anomaly(1, 50, reason="deviation", shape="level")
     stuck = replace(anomaly(1, 50, reason="flatline", value=9.0), id="b")
     opened, _ = Correlation(IncidentSettings(), ()).fold((), [Happening(START, lasting), Happening(START, stuck)], START)
-    texts = [event.text for event in events_of(opened[0])]
+    texts = [event.text for event in events_of(opened[0], lasting.end)]
     assert texts == ["above expected, the level moved and stays (still going on)", "stuck at 9 (still going on)"]
+
+
+def test_the_page_of_an_incident_says_until_when_a_value_was_unusual_that_is_back() -> None:
+    deviated = anomaly(1, 50, reason="deviation", shape="level")
+    stuck = replace(anomaly(1, 50, reason="flatline", value=9.0), id="b")
+    opened, _ = Correlation(IncidentSettings(), ()).fold((), [Happening(START, deviated), Happening(START, stuck)], START)
+    first, second = (event.text for event in events_of(opened[0], deviated.end + HOUR))
+    assert "unusual until 02:00 so far" in first
+    assert "still going on" in second

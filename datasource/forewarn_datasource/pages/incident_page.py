@@ -110,7 +110,7 @@ def page_of(answers: Answers, incident: Incident) -> IncidentPage:
     drawn, window = _plots(answers, incident, keys, texts)
     end = now if incident.state == "open" else (incident.resolved or incident.end)
     patterns = list(patterns_of(incident, texts))
-    events = list(events_of(incident))
+    events = list(events_of(incident, answers.edge()))
     still = incident.state == "open"
     return IncidentPage(
         id=incident.id,

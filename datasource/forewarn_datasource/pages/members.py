@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from forewarn.anomaly import Anomaly, severity_band
+from forewarn.detector import MINUTE
 from forewarn.incident import Cause, HeadsUp, Incident, PatternChange
 from forewarn.pattern import PATTERN_FIELD, Pattern
 from forewarn.series import SeriesKey
@@ -31,6 +32,9 @@ from forewarn_datasource.pages.wording import (
 MOST_EVIDENCE: Final = 8
 TEXT: Final = 300
 EXAMPLE: Final = 1_000
+_LASTING: Final = ("silent", "flatline")
+"""The reasons of anomalies that no later value bears out: they last until something comes."""
+_A_WHILE: Final = 15 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +163,11 @@ def _seen(pattern: Pattern | None) -> str:
     return f"{lines} so far, the last {moment(pattern.last_seen)}"
 
 
-def events_of(incident: Incident) -> Iterator[Event]:
-    """Everything that happened, in order of time."""
+def events_of(incident: Incident, edge: int) -> Iterator[Event]:
+    """Everything that happened, in order of time; `edge` is up to when values are known."""
     rows: list[tuple[int, str, Event]] = []
     for anomaly in incident.anomalies.values():
-        rows.append((anomaly.start, anomaly.id, _anomaly_event(anomaly)))
+        rows.append((anomaly.start, anomaly.id, _anomaly_event(anomaly, edge)))
     for change in incident.pattern_changes.values():
         text = f"new {line(change.level, 20)} line: {line(change.text, 160)}"
         series = f"{line(change.key.detector, 80)} {where_of(change.key)}"
@@ -183,11 +187,9 @@ def events_of(incident: Incident) -> Iterator[Event]:
     yield from (event for _, _, event in sorted(rows, key=lambda row: row[:2]))
 
 
-def _anomaly_event(anomaly: Anomaly) -> Event:
+def _anomaly_event(anomaly: Anomaly, edge: int) -> Event:
     lasted = length(anomaly.end - anomaly.start)
-    ended = (
-        "still going on" if anomaly.state == "open" else f"over after {lasted}" if anomaly.state == "closed" else "withdrawn"
-    )
+    ended = {"open": _going_on(anomaly, edge), "closed": f"over after {lasted}"}.get(anomaly.state, "withdrawn")
     text = ", ".join(filter(None, (headline(anomaly), shape_of(anomaly)))) + f" ({ended})"
     return Event(
         clock_time(anomaly.start),
@@ -197,3 +199,9 @@ def _anomaly_event(anomaly: Anomaly) -> Event:
         f"{line(anomaly.key.detector, 80)} {where_of(anomaly.key)}".strip(),
         text,
     )
+
+
+def _going_on(anomaly: Anomaly, edge: int) -> str:
+    """An episode stays open for a while after its last unusual value; what has stopped or is stuck has none to come."""
+    lasting = anomaly.explanation.get("reason") in _LASTING
+    return "still going on" if lasting or edge - anomaly.end < _A_WHILE else f"unusual until {clock_time(anomaly.end)} so far"
