@@ -57,10 +57,10 @@ class Slots:
     def of_days(cls, days: Float, step: int) -> "Slots | None":
         """The slots of civil `days` [T] (since 1970-01-01) in buckets of `step` ms; None for less than four days.
 
-        Days of the week are told apart once each was there three times: its values can then be predicted from the others.
+        Days of the week are told apart once each was there twice: what two have in common can be told from chance then.
         """
         length = max(step, _SHORTEST_SLOT)
-        # As the sun counts, not the wall clock: three weeks in which clocks went forward are three weeks still.
+        # As the sun counts, not the wall clock: two weeks in which clocks went forward are two weeks still.
         span = len(days) * step / DAY
         if DAY % length or span < 4 - 1e-6:
             return None
@@ -69,10 +69,10 @@ class Slots:
         of = week_slots(days, count)
         slot = np.arange(count)
         ways = [(slot % per_day, 2.0, 3)]
-        if span > 7 - 1e-6:  # one weekend is enough for its two days to bear each other out
+        if span > 7 - 1e-6:  # the two days of one weekend bear each other out
             ways.append((slot % per_day + per_day * np.array(_WEEKDAYS)[slot // per_day], 2.5, 2))
-        if span > 21 - 1e-6:
-            ways.append((slot, 3.5, 3))
+        if span > 14 - 1e-6:
+            ways.append((slot, 3.5, 2))
         late = len(days) - len(days) // 4
         orders = []
         for buckets in (np.arange(late), np.arange(late, len(days))):
