@@ -178,5 +178,7 @@ def _medians(padded: Float, cycle: _Cycle, noise: Float) -> Float:
     last = np.maximum(count - 1, 0)[:, :, None]
     low = np.take_along_axis(gathered, last // 2, axis=2)
     high = np.take_along_axis(gathered, (last + 1) // 2, axis=2)
-    found = ((low + high) / 2)[:, :, 0]
+    nearer = np.where(np.abs(low) < np.abs(high), low, high)
+    # Of two values the one nearer to 0, if they agree about the side: a fault in one of them is no pattern.
+    found = np.where(last == 1, np.where(low * high > 0, nearer, 0.0), (low + high) / 2)[:, :, 0]
     return np.where((count >= cycle.least) & (found * found * count > cycle.significant**2 * noise), found, 0.0)
