@@ -197,3 +197,15 @@ def test_a_score_does_not_depend_on_the_day_it_is_computed_on() -> None:
     forecast = Forecast(KEY, grid, expected[None].copy(), np.ones((1, len(values))), (OK,), ("x",))
     scores, _ = scorer.score(SeriesBatch(KEY, grid, values[None].copy()), forecast, calibration, scorer.start(KEY, start))
     np.testing.assert_allclose(scores.score[0], one, rtol=1e-6)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seeds, st.sampled_from([1e2, 1e5, 1e9]), st.integers(250, 600))
+def test_one_absurd_value_hides_no_event_after_it(seed: int, absurd: float, ago: int) -> None:
+    values = np.random.default_rng(seed).normal(0.0, 1.0, WARM + 200)
+    expected = np.zeros_like(values)
+    values[-1] = 30.0
+    plain, _ = score(values, expected)
+    values[-1 - ago] = absurd
+    after, _ = score(values, expected)
+    assert after[-1] >= 0.8 * plain[-1] > 1.0

@@ -28,6 +28,8 @@ _ORDINARY: Final = 0.75
 """Share of the blocks that the spread is taken from: one heavy event of days must not blind a series for weeks."""
 _RARE: Final = 0.03
 """Share of the whole standard deviation that counts in any case: rare spikes over a constant have a size, too."""
+_ABSURD: Final = 3.0
+"""But where values vary ordinarily, no more than so many times as much: one absurd value must not blind a series for weeks."""
 _ROUNDING: Final = 1e-9
 """Share of the value below which a deviation is the arithmetic's, not the world's."""
 _LEAST_SHARE: Final = 0.25
@@ -302,4 +304,6 @@ def _spread(means: Float, variances: Float) -> Float:
     kept = np.arange(ordered.shape[-1]) < np.ceil(_ORDINARY * n)[..., None]
     ordinary = np.where(kept, ordered, 0.0).sum(axis=-1) / np.maximum(kept.sum(axis=-1), 1)
     every = np.where(missing, 0.0, ordered).sum(axis=-1) / np.maximum(n, 1)
-    return np.asarray(np.maximum(np.sqrt(ordinary), _RARE * np.sqrt(every)), np.float64)
+    usual, rare = np.sqrt(ordinary), _RARE * np.sqrt(every)
+    rare = np.where(usual > 0.0, np.minimum(rare, _ABSURD * usual), rare)
+    return np.asarray(np.maximum(usual, rare), np.float64)
