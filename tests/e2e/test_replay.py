@@ -227,7 +227,7 @@ def test_a_health_check_needs_no_token(world: World) -> None:
         (f"/infinity/series?series={'0' * 32}&from={START}&to={END}", 404, "0" * 32),
         (f"/infinity/series?series=nothing&from={START}&to={END}", 404, "nothing"),
         (f"/infinity/annotations?from={END}&to={START}", 400, "from: lies after to"),
-        (f"/infinity/annotations?from={END - 8 * DAY}&to={END}", 400, "at most 7 d (max_range)"),
+        (f"/infinity/annotations?from={END - 8 * DAY}&to={END}", 400, "at most 7 d are answered (max_range)"),
         (f"/infinity/annotations?from={START}", 400, "to: is missing"),
         (f"/infinity/annotations?from=yesterday&to={END}", 400, "from: expected epoch milliseconds or an ISO 8601 time"),
         (f"/infinity/annotations?from={quote('${__from}')}&to={END}", 400, "was not expanded"),
