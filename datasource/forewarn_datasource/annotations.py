@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from forewarn.anomaly import SHAPES, Anomaly
+from forewarn.anomaly import FLATLINE, SHAPES, Anomaly
 from forewarn.incident import Incident
 from forewarn.results import SeriesRecord
 
@@ -41,7 +41,7 @@ def readable(value: float, unit: str = "") -> str:
 def headline(anomaly: Anomaly) -> str:
     """How far from expected, such as `4.1x expected` or `87 % below expected`."""
     actual, expected = anomaly.actual, anomaly.expected
-    if anomaly.explanation.get("reason") == "flatline":
+    if anomaly.explanation.get("reason") == FLATLINE:
         return f"stuck at {readable(actual)}"
     if math.isnan(actual):
         return "fell silent"

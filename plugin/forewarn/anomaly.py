@@ -28,6 +28,9 @@ SHAPES: Final[Mapping[str, str]] = {
     "period": "the usual shape comes early or late",
 }
 """What changed in an episode: the names that its explanation gives as `shape`, and what they mean in words."""
+SILENT: Final = "silent"
+FLATLINE: Final = "flatline"
+"""The `reason` in the explanation of what stopped and of what is stuck; both last until something else comes."""
 
 
 def severity_band(severity: float) -> str:

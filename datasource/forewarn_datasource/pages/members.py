@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from forewarn.anomaly import Anomaly, severity_band
+from forewarn.anomaly import FLATLINE, SILENT, Anomaly, severity_band
 from forewarn.detector import MINUTE
 from forewarn.incident import Cause, HeadsUp, Incident, PatternChange
 from forewarn.pattern import PATTERN_FIELD, Pattern
@@ -32,9 +32,8 @@ from forewarn_datasource.pages.wording import (
 MOST_EVIDENCE: Final = 8
 TEXT: Final = 300
 EXAMPLE: Final = 1_000
-_LASTING: Final = ("silent", "flatline")
-"""The reasons of anomalies that no later value bears out: they last until something comes."""
 _A_WHILE: Final = 15 * MINUTE
+"""An open episode whose last unusual value is older is not said to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,5 +202,5 @@ def _anomaly_event(anomaly: Anomaly, edge: int) -> Event:
 
 def _going_on(anomaly: Anomaly, edge: int) -> str:
     """An episode stays open for a while after its last unusual value; what has stopped or is stuck has none to come."""
-    lasting = anomaly.explanation.get("reason") in _LASTING
+    lasting = anomaly.explanation.get("reason") in (SILENT, FLATLINE)
     return "still going on" if lasting or edge - anomaly.end < _A_WHILE else f"unusual until {clock_time(anomaly.end)} so far"

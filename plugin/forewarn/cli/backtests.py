@@ -47,7 +47,7 @@ from forewarn.wiring import backtest_rooms
     type=Duration(),
     default="1d",
     show_default=True,
-    help="How often a series is fitted anew. A live detector does it every 4h, which takes five times as long here.",
+    help="How often a series is fitted anew. A live detector does it every 4h, which takes four to five times as long here.",
 )
 @click.option("--processes", type=click.IntRange(1), default=None, help="Default: one per core.")
 @click.option("--force", is_flag=True, help="Score again what is there already.")

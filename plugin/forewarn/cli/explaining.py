@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from forewarn.anomaly import SHAPES, Anomaly
+from forewarn.anomaly import FLATLINE, SHAPES, SILENT, Anomaly
 from forewarn.cli.terminal import answer, config_option, json_option, out, read_config, reports_errors, store_option
 from forewarn.codec import anomaly_json, incident_json
 from forewarn.config import format_duration
@@ -80,9 +80,9 @@ def flatline_lines(said: Mapping[str, Any]) -> list[str]:
 def anomaly_lines(anomaly: Anomaly, indent: str = "") -> list[str]:
     """An anomaly in words."""
     first = f"{anomaly.key}: {anomaly.state}, {anomaly.severity_band} ({anomaly.severity:.0f})"
-    if anomaly.explanation.get("reason") == "silent":
+    if anomaly.explanation.get("reason") == SILENT:
         return [indent + line for line in (first, *silence_lines(anomaly.explanation))]
-    if anomaly.explanation.get("reason") == "flatline":
+    if anomaly.explanation.get("reason") == FLATLINE:
         return [indent + line for line in (first, *flatline_lines(anomaly.explanation))]
     unknown = math.isnan(anomaly.lower) or math.isnan(anomaly.upper)
     normal = "" if unknown else f", normal {anomaly.lower:.4g} to {anomaly.upper:.4g}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from forewarn.anomaly import Anomaly
+from forewarn.anomaly import FLATLINE, SILENT, Anomaly
 from forewarn.incident import HeadsUp, Incident, PatternChange
 from forewarn.pattern import PATTERN_FIELD
 from forewarn.series import Entity, SeriesKey
@@ -99,9 +99,9 @@ def _silent(anomaly: Anomaly) -> str:
 
 
 def _anomaly(anomaly: Anomaly) -> str:
-    if anomaly.explanation.get("reason") == "silent":
+    if anomaly.explanation.get("reason") == SILENT:
         return _silent(anomaly)
-    if anomaly.explanation.get("reason") == "flatline":
+    if anomaly.explanation.get("reason") == FLATLINE:
         return f"{name_of(anomaly.key)} is stuck at {_number(anomaly.actual)}"
     if "pattern" in anomaly.explanation:
         much = "more" if anomaly.direction == "above" else "fewer"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from forewarn.anomaly import Anomaly
+from forewarn.anomaly import FLATLINE, Anomaly
 from forewarn.incident import HeadsUp, Incident, PatternChange
 from forewarn.pattern import PATTERN_FIELD
 from forewarn.series import SeriesKey
@@ -188,7 +188,7 @@ def _deviating(incident: Incident, places: Mapping[str, float]) -> Iterator[Metr
 
 def _is_stuck(anomaly: Anomaly) -> bool:
     """Whether a value is stuck: on which side of the expectation it is tells nothing then."""
-    return anomaly.explanation.get("reason") == "flatline"
+    return anomaly.explanation.get("reason") == FLATLINE
 
 
 def _is_silent(anomaly: Anomaly, words: frozenset[str]) -> bool:

@@ -12,22 +12,20 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from forewarn.anomaly import Anomaly, Carry
+from forewarn.anomaly import FLATLINE, Anomaly, Carry
 from forewarn.detector import HOUR, Detector
 from forewarn.forecast import Forecast
 from forewarn.scoring import stillness
+from forewarn.scoring.severity import lasting_severity
 from forewarn.scoring.stillness import Stood
 from forewarn.series import SeriesBatch, SeriesKey, stable_id
 
 Change = tuple[int, Anomaly]
 
-FLATLINE: Final = "flatline"
-"""The reason in the explanation of every such anomaly."""
 _FIRST: Final = 30.0
 """Severity at the opening,"""
 _LAST: Final = 75.0
 """and of a run of a hundred times what opened it."""
-_LONGEST: Final = math.log(100.0)
 
 
 class _Seen(NamedTuple):
@@ -148,7 +146,7 @@ class Flatlines:
             end=end,
             peak=since,
             score=score,
-            severity=_severity(score),
+            severity=lasting_severity(_FIRST, _LAST, score),
             direction="above" if value > expected else "below",
             actual=value,
             expected=expected,
@@ -161,13 +159,16 @@ class Flatlines:
 def _longer(one: Anomaly, run: int, end: int) -> Anomaly:
     score = max(one.score, run / int(one.explanation["state"]["least"]))
     explanation = {**one.explanation, "equal_values": run, "times_normal": round(score, 3)}
-    return replace(one, revision=one.revision + 1, end=end, score=score, severity=_severity(score), explanation=explanation)
+    return replace(
+        one,
+        revision=one.revision + 1,
+        end=end,
+        score=score,
+        severity=lasting_severity(_FIRST, _LAST, score),
+        explanation=explanation,
+    )
 
 
 def _closed(one: Anomaly, end: int, why: str) -> Anomaly:
     explanation = {**one.explanation, "ended": why}
     return replace(one, state="closed", revision=one.revision + 1, end=max(one.end, end), explanation=explanation)
-
-
-def _severity(score: float) -> float:
-    return round(_FIRST + (_LAST - _FIRST) * min(1.0, math.log(max(score, 1.0)) / _LONGEST), 2)

@@ -14,17 +14,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.anomaly import Anomaly, Carry
+from forewarn.anomaly import SILENT, Anomaly, Carry
 from forewarn.detector import HOUR, Detector
 from forewarn.forecast import Forecast
 from forewarn.scoring.arrivals import NEVER, NONE, UNIT, Followed, Hours, follow, fresh
 from forewarn.scoring.classes import CLASSES, name_of
+from forewarn.scoring.severity import lasting_severity
 from forewarn.series import SeriesBatch, SeriesKey, stable_id
 
 Change = tuple[int, Anomaly]
 Told = Mapping[SeriesKey, Sequence[Change]]
 
-SILENT: Final = "silent"
 """The reason in the explanation of every such anomaly."""
 MANY: Final = 10
 """So many series that are found silent in one bucket are one anomaly."""
@@ -35,8 +35,7 @@ _NAMED: Final = 10
 _FIRST: Final = {"series": 30.0, "many": 45.0, "whole": 50.0}
 """Severity at the opening, by what is silent: of all a detector watches, nothing is left to judge by."""
 _LAST: Final = 90.0
-_LONGEST: Final = math.log(100.0)
-"""A silence of a hundred times what opened it is as severe as any."""
+"""That of a silence of a hundred times what opened it."""
 
 
 class _Seen(NamedTuple):
@@ -270,7 +269,7 @@ class Silences:
             end=opened + step,
             peak=last + step,
             score=score,
-            severity=_severity("series" if what == "whole" and not more else what, score),
+            severity=lasting_severity(_FIRST["series" if what == "whole" and not more else what], _LAST, score),
             direction="below",
             actual=nothing,
             expected=expected,
@@ -289,7 +288,7 @@ class Silences:
             revision=anomaly.revision + 1,
             end=end,
             score=score,
-            severity=max(anomaly.severity, _severity(kind, score)),
+            severity=max(anomaly.severity, lasting_severity(_FIRST[kind], _LAST, score)),
             explanation=explanation,
         )
 
@@ -331,11 +330,6 @@ def _opened(opened: Sequence[Anomaly], actual: SeriesBatch) -> _Open:
 def _names(seen: _Seen, rows: NDArray[np.int64], of: int) -> dict[str, Any]:
     named = [str(seen.actual.keys[row - 1]) for row in rows[:_NAMED].tolist()]
     return {"silent_series": int(rows.size), "of_series": of, "series": named}
-
-
-def _severity(what: str, score: float) -> float:
-    first = _FIRST[what]
-    return round(first + (_LAST - first) * min(1.0, math.log(max(score, 1.0)) / _LONGEST), 2)
 
 
 def _closed(anomaly: Anomaly, end: int, why: str) -> Anomaly:

@@ -9,11 +9,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from forewarn.anomaly import Anomaly, Carry
+from forewarn.anomaly import FLATLINE, Anomaly, Carry
 from forewarn.detector import Detector
 from forewarn.forecast import Forecast
 from forewarn.scoring import stillness
-from forewarn.scoring.flatline import FLATLINE, Flatlines
+from forewarn.scoring.flatline import Flatlines
 from forewarn.scoring.silence import Silences
 from forewarn.series import SeriesBatch
 
